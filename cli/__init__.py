@@ -1,0 +1,1 @@
+"""The console command `attribution`. The outermost layer: it may know everything, and nothing knows it."""

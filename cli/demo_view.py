@@ -1,0 +1,135 @@
+"""How the demo looks: what happens while it happens, and the figures at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from simulator import oracle
+from simulator.campaigns import Figures
+from simulator.run import Simulation
+from simulator.story import NAMES, RUNNING, UNTRACKED, Story
+from simulator.truth import Truth
+
+#: Seconds between two looks at the database.
+_GLANCE = 0.2
+#: Seconds between two lines where there is no terminal to draw on.
+_LINE = 2.0
+_BARS = " ▁▂▃▄▅▆▇█"
+_SPARKS = 48
+
+
+@dataclass
+class Stage:
+    """What there is to see of the story while it plays."""
+
+    console: Console
+    story: Story
+    truth: Truth
+    playing: Simulation
+    scale: float
+    _started: float = field(default_factory=time.monotonic)
+    _states: Counter[str] = field(default_factory=Counter)
+    _parked: list[int] = field(default_factory=list)
+
+    async def show(self, database_url: str) -> None:
+        """Look at the database a few times a second and draw, until cancelled."""
+        with oracle.connect(database_url) as connection:
+            if self.console.is_terminal:
+                with Live(self.draw(), console=self.console, auto_refresh=False) as live:
+                    try:
+                        while True:
+                            await self._look(connection, _GLANCE)
+                            live.update(self.draw(), refresh=True)
+                    finally:
+                        live.update(self.draw(), refresh=True)
+            while True:
+                await self._look(connection, _LINE)
+                self.console.print(self.line())
+
+    async def _look(self, connection: psycopg.Connection, wait: float) -> None:
+        await asyncio.sleep(wait)
+        self._states = await asyncio.to_thread(oracle.count_states, connection)
+        self._parked.append(self._states["parked"])
+
+    def _chapter(self) -> str:
+        if self.playing.player.played == len(self.playing.player.steps):
+            return "The last events settle."
+        return self.story.chapter((time.monotonic() - self._started) / self.scale)
+
+    def line(self) -> Text:
+        """Say in one line what the stage shows."""
+        return Text(
+            f"received {len(self.truth.acknowledged):>5,}   attributed {self._states['attributed']:>5,}   "
+            f"parked {self._states['parked']:>4,}   tracked {self.playing.mailer.tracked:>4,}   {self._chapter()}"
+        )
+
+    def draw(self) -> RenderableType:
+        """Return the stage as it is now."""
+        tally = self.playing.grid.tally
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", justify="right")
+        grid.add_column(justify="right", min_width=7)
+        grid.add_column()
+        received, tracked = len(self.truth.acknowledged), self.playing.mailer.tracked
+        steps = self.playing.player
+        duplicates = tally.acknowledged - received
+        grid.add_row("story", f"{steps.played / len(steps.steps):.0%}", _bar(steps.played, len(steps.steps), "cyan"))
+        grid.add_row("events received", f"{received:,}", f"[dim]and {duplicates:,} of them once more[/dim]")
+        grid.add_row("messages tracked", f"{tracked:,}", _bar(tracked, len(self.truth.messages), "blue"))
+        attributed = self._states["attributed"]
+        grid.add_row("attributed", f"[green]{attributed:,}[/green]", _bar(attributed, received, "green"))
+        grid.add_row("parked", f"[yellow]{self._states['parked']:,}[/yellow]", Text(self._sparkline(), style="yellow"))
+        grid.add_row("quarantined", f"[red]{self._states['quarantined']:,}[/red]", "")
+        return Group(Text(self._chapter(), style="bold"), grid)
+
+    def _sparkline(self) -> str:
+        latest = self._parked[-_SPARKS:]
+        highest = max(self._parked, default=0) or 1
+        return "".join(_BARS[round(parked / highest * (len(_BARS) - 1))] for parked in latest)
+
+
+def _bar(completed: int, total: int, colour: str) -> ProgressBar:
+    return ProgressBar(total=max(total, 1), completed=completed, width=_SPARKS, complete_style=colour)
+
+
+def campaign_table(figures: Mapping[int, Figures]) -> RenderableType:
+    """Return the figures of each campaign, as a table."""
+    table = Table(title="Campaigns", title_justify="left")
+    table.add_column("Campaign")
+    for name in ("sent", "delivered", "opens", "clicks", "other reports", "parked", "with Message-ID"):
+        table.add_column(name, justify="right")
+    for campaign_id, name in NAMES.items():
+        of = figures[campaign_id]
+        parked = f"{of.parked:,} (never tracked)" if campaign_id == UNTRACKED else f"{of.parked:,}"
+        counts = (of.sent, of.delivered, of.opens, of.clicks, of.other_reports)
+        table.add_row(name, *(f"{count:,}" for count in counts), parked, f"{of.population_rate:.1%}")
+    return table
+
+
+def suppressed_line(figures: Mapping[int, Figures]) -> Text:
+    """Say why some events of a tracked campaign stay parked."""
+    return Text(
+        f"The {figures[RUNNING].parked:,} parked reports of the newsletter are of mails that Azure suppressed: they name"
+        " only Azure's own id, which a mailer on SMTP never learns, and no other report ties it to the Message-ID.",
+        style="dim",
+    )
+
+
+def replaced_rule_line(wrong: Mapping[tuple[int, int], int]) -> Text:
+    """Say what crediting the newest campaign for the reader's address would have done."""
+    count = sum(wrong.values())
+    sentence = (
+        f"Crediting the newest campaign for each address, as the replaced system did, would have put {count:,} opens"
+    )
+    return Text(f"{sentence} and clicks of the cancelled campaign down to the running one.", style="yellow")

@@ -1,0 +1,43 @@
+"""`attribution flower`."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+import click
+
+from cli.celery_command import become_celery
+
+#: ``user:password`` for Flower. Not one of worker/settings.py: nothing of ours reads it.
+AUTH = "ATTRIBUTION_FLOWER_AUTH"
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address it listens on.")
+@click.option("--port", default=5555, show_default=True, type=click.IntRange(1, 65535), help="Port it listens on.")
+def flower(host: str, port: int) -> None:
+    """Run Flower, the view of the workers.
+
+    Set ATTRIBUTION_FLOWER_AUTH to user:password. Without it Flower runs on a loopback address only, open to anyone on
+    this machine, and with its API switched off.
+    """
+    auth = os.environ.get(AUTH, "")
+    user, _, password = auth.partition(":")
+    if auth and (not (user and password) or "," in auth):
+        raise click.UsageError(f"{AUTH} must be user:password, without a comma.")
+    if not auth and not _is_loopback(host):
+        raise click.UsageError(
+            f"Flower can stop workers, so it needs a password on {host}: set {AUTH} to user:password, "
+            "or listen on a loopback address."
+        )
+    # In the environment, not on the command line, which every user of the machine can read.
+    environment = {"FLOWER_BASIC_AUTH": auth} if auth else {}
+    become_celery("flower", f"--address={host}", f"--port={port}", environment=environment)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,147 @@
+"""Events into PostgreSQL: each is written once, as attributed or as parked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from db.copying import copy_rows
+from db.models import DeliveryEvent, EngagementEvent, MessageIds
+from db.sql import load_queries
+
+#: What both kinds of event share, in the order of the tuples in db/models.py, each with how COPY writes it.
+_SHARED = {
+    "event_key": "bytea",
+    "event_id": "text",
+    "internet_message_id": "text",
+    "azure_message_id": "bytea",
+    "event_timestamp": "timestamptz",
+    "received_at": "timestamptz",
+    "header_campaign": "text",
+    "header_subscriber": "text",
+}
+
+
+class _Side:
+    """One of the two event tables: its names, and its queries."""
+
+    def __init__(self, events: str, incoming: str, own: Sequence[str]) -> None:
+        self.incoming = incoming
+        self.columns = [*_SHARED, *own]
+        self.types = [*_SHARED.values(), *("text" for _ in own)]
+        self.queries = load_queries(
+            "events.sql",
+            events=events,
+            incoming=incoming,
+            own_columns=", ".join(own),
+            own_definitions=", ".join(f"{column} text" for column in own),
+            incoming_columns=", ".join(f"i.{column}" for column in own),
+            stored_columns=", ".join(f"e.{column}" for column in own),
+        )
+
+
+_DELIVERIES = _Side(
+    "azure_delivery_events", "incoming_deliveries", ["status", "status_reason", "delivery_status_details"]
+)
+_ENGAGEMENTS = _Side(
+    "azure_engagement_events", "incoming_engagements", ["engagement_type", "engagement_context", "user_agent"]
+)
+_TEACHING = load_queries("teaching.sql")
+_SESSION = load_queries("session.sql")
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What became of the events handed to `record_events`.
+
+    ``unsettled`` are the messages to check once more after the commit: those of parked events, those that a delivery
+    report taught an id, and, where there were duplicates, all of the batch.
+    """
+
+    attributed: dict[str, int] = field(default_factory=dict)
+    parked: int = 0
+    duplicates: int = 0
+    contradictions: int = 0
+    taught: int = 0
+    unsettled: MessageIds = MessageIds()
+
+
+def record_events(
+    conn: Connection,
+    deliveries: Sequence[DeliveryEvent],
+    engagements: Sequence[EngagementEvent],
+    *,
+    first_wait: timedelta,
+    jitter: float,
+) -> Recorded:
+    """Write the events that we do not hold yet, each as attributed or as parked.
+
+    Call it in a transaction of the caller's, and after that has committed, `db.parking.release` what is unsettled: a
+    message tracked between our snapshot and our commit has found nothing to release. ``first_wait`` is the time until
+    the first retry of a parked event, and strays by the fraction ``jitter`` either way.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: nothing was written; `db.errors.fault_of` tells whose fault it is.
+    """
+    recorded = Recorded()
+    conn.execute(_SESSION["prefer_index_lookups"])
+    if deliveries:
+        _copy(conn, _DELIVERIES, deliveries)
+        recorded.unsettled |= _teach(conn, recorded)
+        _record(conn, _DELIVERIES, deliveries, recorded, first_wait, jitter)
+    if engagements:
+        _copy(conn, _ENGAGEMENTS, engagements)
+        _record(conn, _ENGAGEMENTS, engagements, recorded, first_wait, jitter)
+    return recorded
+
+
+def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | EngagementEvent]) -> None:
+    conn.execute(side.queries["create_incoming"])
+    # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
+    copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=lambda event: event.event_key))
+
+
+def _teach(conn: Connection, recorded: Recorded) -> MessageIds:
+    internet = frozenset(conn.execute(_TEACHING["teach_internet_message_ids"]).scalars())
+    azure = frozenset(conn.execute(_TEACHING["teach_azure_message_ids"]).scalars())
+    recorded.taught += len(internet) + len(azure)
+    return MessageIds(internet, azure)
+
+
+def _record(
+    conn: Connection,
+    side: _Side,
+    events: Sequence[DeliveryEvent | EngagementEvent],
+    recorded: Recorded,
+    first_wait: timedelta,
+    jitter: float,
+) -> None:
+    if any(event.header_campaign for event in events):
+        has_listmonk = conn.execute(side.queries["has_listmonk"]).scalar_one()
+        conn.execute(side.queries["resolve_listmonk_headers" if has_listmonk else "resolve_headers"])
+    new = 0
+    for matched_by, count, internet_ids, azure_ids in conn.execute(
+        side.queries["record_events"], {"first_wait": first_wait, "jitter": jitter}
+    ):
+        new += count
+        if matched_by is None:
+            recorded.parked += count
+            recorded.unsettled |= MessageIds(frozenset(internet_ids or ()), frozenset(azure_ids or ()))
+        else:
+            recorded.attributed[matched_by] = recorded.attributed.get(matched_by, 0) + count
+    if new < len(events):
+        recorded.duplicates += len(events) - new
+        recorded.contradictions += conn.execute(side.queries["count_contradictions"]).scalar_one()
+        recorded.unsettled |= _message_ids(events)
+
+
+def _message_ids(events: Iterable[DeliveryEvent | EngagementEvent]) -> MessageIds:
+    """Return every id in ``events``: a redelivery may come from a drain killed between its commit and its re-check."""
+    return MessageIds(
+        frozenset(event.internet_message_id for event in events if event.internet_message_id),
+        frozenset(UUID(bytes=event.azure_message_id) for event in events if event.azure_message_id),
+    )

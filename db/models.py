@@ -1,0 +1,103 @@
+"""The rows that travel between parsing and PostgreSQL, one tuple each, in the order of their columns.
+
+Plain tuples because a batch holds thousands of them: PostgreSQL's binary COPY takes them as they are. A UUID is its 16
+bytes here, which is what COPY sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class State(StrEnum):
+    """Where an event stands. Nothing leaves ``attributed``."""
+
+    ATTRIBUTED = "attributed"
+    PARKED = "parked"
+    EXPIRED = "expired"
+
+
+class Key(StrEnum):
+    """What tied an event to its message, strongest first; stored with every attributed event."""
+
+    INTERNET_MESSAGE_ID = "internet_message_id"
+    AZURE_MESSAGE_ID = "azure_message_id"
+    DELIVERY_REPORT = "delivery_report"
+    HEADER = "header"
+
+
+class EngagementEvent(NamedTuple):
+    """An open or a click, as Azure reported it."""
+
+    event_key: bytes
+    event_id: str
+    internet_message_id: str | None
+    azure_message_id: bytes | None
+    event_timestamp: datetime
+    received_at: datetime
+    header_campaign: str | None
+    header_subscriber: str | None
+    engagement_type: str
+    engagement_context: str | None
+    user_agent: str | None
+
+
+class DeliveryEvent(NamedTuple):
+    """A delivery report: what became of one mail to one recipient."""
+
+    event_key: bytes
+    event_id: str
+    internet_message_id: str | None
+    azure_message_id: bytes | None
+    event_timestamp: datetime
+    received_at: datetime
+    header_campaign: str | None
+    header_subscriber: str | None
+    status: str
+    status_reason: str | None
+    delivery_status_details: str | None
+
+
+class TrackedMessage(NamedTuple):
+    """One mail that a mailer sent or is about to send. At least one of the two message ids is known."""
+
+    internet_message_id: str | None
+    azure_message_id: bytes | None
+    campaign_id: int
+    subscriber_id: int | None
+    smtp_server_uuid: bytes | None
+    sent_at: datetime | None
+    tracked_via: str
+
+
+class Malformed(NamedTuple):
+    """Bytes that could not become an event or a tracking row, kept as they came, with the reason.
+
+    ``content_key`` is a hash of kind and body, so that a redelivery of the same bytes is kept once.
+    """
+
+    content_key: bytes
+    kind: str
+    reason: str
+    detail: str | None
+    body: bytes
+    entry_id: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIds:
+    """Ids of messages, of either kind, whose waiting events are to be looked at again."""
+
+    internet: frozenset[str] = frozenset()
+    azure: frozenset[UUID] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.internet or self.azure)
+
+    def __or__(self, other: MessageIds) -> MessageIds:
+        return MessageIds(self.internet | other.internet, self.azure | other.azure)

@@ -1,0 +1,94 @@
+-- The path of every event: parsed rows are copied into a temporary table, then one statement writes each of them, once,
+-- as attributed or as parked. {incoming}, {events} and {own_columns} name the delivery or the engagement side.
+
+-- name: create_incoming
+-- A session keeps its temporary table; a transaction leaves it empty. IF NOT EXISTS in each transaction, not once per
+-- connection, because a pooler such as PgBouncer may hand every transaction another session.
+CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} (
+    event_key uuid NOT NULL,
+    event_id text NOT NULL,
+    internet_message_id text COLLATE "C",
+    azure_message_id uuid,
+    event_timestamp timestamptz NOT NULL,
+    received_at timestamptz NOT NULL,
+    header_campaign text,
+    header_subscriber text,
+    {own_definitions},
+    header_campaign_id integer,
+    header_subscriber_id integer
+) ON COMMIT DELETE ROWS;
+
+-- name: record_events
+-- Attribute or park, in ONE statement: its one snapshot of the tracking table decides both. As two statements
+-- (attribute what matches, park the rest) a message tracked between them left its events in neither.
+--
+-- The unique key on event_key is the only place where a duplicate is noticed: only rows RETURNED here are new. Rows come
+-- in ordered by event_key, so that two drains holding the same redelivered events wait for each other and never deadlock.
+--
+-- The temporary table has no statistics; the caller forbids hash and merge joins, which would read all of tracking.
+WITH recorded AS (
+    INSERT INTO {events} (
+        event_key, event_id, internet_message_id, azure_message_id, event_timestamp, received_at,
+        header_campaign, header_subscriber, {own_columns},
+        campaign_id, subscriber_id, state, matched_by, attributed_at, next_attempt_at)
+    SELECT
+        i.event_key, i.event_id, i.internet_message_id, i.azure_message_id, i.event_timestamp, i.received_at,
+        i.header_campaign, i.header_subscriber, {own_columns},
+        coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id),
+        CASE WHEN m.id IS NOT NULL THEN m.subscriber_id
+             WHEN a.id IS NOT NULL THEN a.subscriber_id
+             ELSE i.header_subscriber_id END,
+        CASE WHEN coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id) IS NULL
+             THEN 'parked'::attribution_state ELSE 'attributed'::attribution_state END,
+        CASE WHEN m.id IS NOT NULL AND m.learned_id = 'internet_message_id' THEN 'delivery_report'::attribution_key
+             WHEN m.id IS NOT NULL THEN 'internet_message_id'::attribution_key
+             WHEN a.id IS NOT NULL AND a.learned_id = 'azure_message_id' THEN 'delivery_report'::attribution_key
+             WHEN a.id IS NOT NULL THEN 'azure_message_id'::attribution_key
+             WHEN i.header_campaign_id IS NOT NULL THEN 'header'::attribution_key END,
+        CASE WHEN coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id) IS NOT NULL THEN now() END,
+        CASE WHEN coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id) IS NULL
+             THEN now() + CAST(:first_wait AS interval) * (1 + :jitter * (2 * random() - 1)) END
+    FROM {incoming} AS i
+    LEFT JOIN azure_message_tracking AS m ON m.internet_message_id = i.internet_message_id
+    LEFT JOIN azure_message_tracking AS a ON m.id IS NULL AND a.azure_message_id = i.azure_message_id
+    ON CONFLICT (event_key) DO NOTHING
+    RETURNING matched_by, internet_message_id, azure_message_id
+)
+SELECT matched_by,
+       count(*) AS events,
+       array_agg(DISTINCT internet_message_id)
+           FILTER (WHERE matched_by IS NULL AND internet_message_id IS NOT NULL) AS internet_message_ids,
+       array_agg(DISTINCT azure_message_id)
+           FILTER (WHERE matched_by IS NULL AND azure_message_id IS NOT NULL) AS azure_message_ids
+  FROM recorded
+ GROUP BY matched_by;
+
+-- name: count_contradictions
+-- Of this batch's events that we hold already: how many say something else this time. The first wins.
+SELECT count(*)
+  FROM {incoming} AS i
+  JOIN {events} AS e USING (event_key)
+ WHERE (i.internet_message_id, i.azure_message_id, i.event_timestamp, {incoming_columns})
+       IS DISTINCT FROM (e.internet_message_id, e.azure_message_id, e.event_timestamp, {stored_columns});
+
+-- name: has_listmonk
+SELECT to_regclass('campaigns') IS NOT NULL AND to_regclass('subscribers') IS NOT NULL;
+
+-- name: resolve_headers
+-- The rare events that carry the mailer's own headers back: turn what they name into ids, where it names anything.
+UPDATE {incoming} AS i
+   SET header_campaign_id = CASE WHEN header_campaign ~ '^[1-9][0-9]{0,8}$' THEN CAST(header_campaign AS integer) END,
+       header_subscriber_id =
+           CASE WHEN header_subscriber ~ '^[1-9][0-9]{0,8}$' THEN CAST(header_subscriber AS integer) END
+ WHERE header_campaign IS NOT NULL;
+
+-- name: resolve_listmonk_headers
+-- The same in listmonk's database, where a header may carry a UUID, and where an id must exist (foreign keys).
+UPDATE {incoming} AS i
+   SET header_campaign_id =
+           (SELECT c.id FROM campaigns AS c
+             WHERE i.header_campaign IN (CAST(c.id AS text), CAST(c.uuid AS text)) LIMIT 1),
+       header_subscriber_id =
+           (SELECT s.id FROM subscribers AS s
+             WHERE i.header_subscriber IN (CAST(s.id AS text), CAST(s.uuid AS text)) LIMIT 1)
+ WHERE header_campaign IS NOT NULL;

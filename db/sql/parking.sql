@@ -1,0 +1,126 @@
+-- What happens to an event after it was parked. {events} is one of the two event tables.
+
+-- name: release_by_internet_message_id
+-- Attribute what waits for messages that are tracked now, expired events included. Rows are locked in the order of their
+-- id; a row that another transaction holds (a sweep, another release, an operator) is waited for and looked at again, so
+-- that it is attributed exactly once.
+WITH waiting AS (
+    SELECT e.id, t.campaign_id, t.subscriber_id,
+           CASE t.learned_id WHEN 'internet_message_id' THEN 'delivery_report'::attribution_key
+                             ELSE 'internet_message_id'::attribution_key END AS matched_by
+      FROM {events} AS e
+      JOIN azure_message_tracking AS t ON t.internet_message_id = e.internet_message_id
+     WHERE e.internet_message_id = ANY(CAST(:internet_message_ids AS text[]))
+       AND e.state <> 'attributed'
+     ORDER BY e.id
+       FOR UPDATE OF e
+)
+UPDATE {events} AS e
+   SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
+       matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
+  FROM waiting
+ WHERE e.id = waiting.id;
+
+-- name: release_by_azure_message_id
+-- The same by Azure's own id. Run it after the one above, which has precedence.
+WITH waiting AS (
+    SELECT e.id, t.campaign_id, t.subscriber_id,
+           CASE t.learned_id WHEN 'azure_message_id' THEN 'delivery_report'::attribution_key
+                             ELSE 'azure_message_id'::attribution_key END AS matched_by
+      FROM {events} AS e
+      JOIN azure_message_tracking AS t ON t.azure_message_id = e.azure_message_id
+     WHERE e.azure_message_id = ANY(CAST(:azure_message_ids AS uuid[]))
+       AND e.state <> 'attributed'
+     ORDER BY e.id
+       FOR UPDATE OF e
+)
+UPDATE {events} AS e
+   SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
+       matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
+  FROM waiting
+ WHERE e.id = waiting.id;
+
+-- name: sweep
+-- Try again what is due: attributed if its message is tracked by now, expired if it has waited past the deadline, else
+-- parked until its next attempt. SKIP LOCKED: two sweeps share the work, and neither waits for a release, which settles
+-- its rows by itself. :waits are the seconds before each attempt; the last one repeats.
+WITH due AS (
+    SELECT id, internet_message_id, azure_message_id
+      FROM {events}
+     WHERE state = 'parked' AND next_attempt_at <= now()
+     ORDER BY next_attempt_at
+     LIMIT :limit
+       FOR UPDATE SKIP LOCKED
+), looked_up AS (
+    SELECT due.id,
+           coalesce(m.campaign_id, a.campaign_id) AS campaign_id,
+           CASE WHEN m.id IS NOT NULL THEN m.subscriber_id ELSE a.subscriber_id END AS subscriber_id,
+           CASE WHEN m.learned_id = 'internet_message_id' THEN 'delivery_report'::attribution_key
+                WHEN m.id IS NOT NULL THEN 'internet_message_id'::attribution_key
+                WHEN a.learned_id = 'azure_message_id' THEN 'delivery_report'::attribution_key
+                WHEN a.id IS NOT NULL THEN 'azure_message_id'::attribution_key END AS matched_by
+      FROM due
+      LEFT JOIN azure_message_tracking AS m ON m.internet_message_id = due.internet_message_id
+      LEFT JOIN azure_message_tracking AS a ON m.id IS NULL AND a.azure_message_id = due.azure_message_id
+), swept AS (
+    UPDATE {events} AS e
+       SET state = CASE WHEN l.campaign_id IS NOT NULL THEN 'attributed'::attribution_state
+                        WHEN e.created_at <= now() - CAST(:deadline AS interval) THEN 'expired'::attribution_state
+                        ELSE 'parked'::attribution_state END,
+           campaign_id = l.campaign_id,
+           subscriber_id = l.subscriber_id,
+           matched_by = l.matched_by,
+           attributed_at = CASE WHEN l.campaign_id IS NOT NULL THEN clock_timestamp() END,
+           attempts = least(e.attempts + 1, 32767),
+           expired_at = CASE WHEN l.campaign_id IS NULL AND e.created_at <= now() - CAST(:deadline AS interval)
+                             THEN now() END,
+           expired_reason = CASE WHEN l.campaign_id IS NULL AND e.created_at <= now() - CAST(:deadline AS interval)
+                                 THEN 'deadline' END,
+           next_attempt_at =
+               CASE WHEN l.campaign_id IS NULL AND e.created_at > now() - CAST(:deadline AS interval)
+                    THEN now() + make_interval(secs => (CAST(:waits AS float8[]))
+                                     [least(e.attempts + 2, cardinality(CAST(:waits AS float8[])))]
+                                     * (1 + :jitter * (2 * random() - 1))) END
+      FROM looked_up AS l
+     WHERE e.id = l.id
+    RETURNING e.state
+)
+SELECT state, count(*) AS events FROM swept GROUP BY state;
+
+-- name: list_waiting
+-- What waits, oldest first; :after is the id of the last row seen.
+SELECT id, event_id, state, internet_message_id, azure_message_id, received_at, created_at, event_timestamp,
+       attempts, next_attempt_at, expired_at, expired_reason
+  FROM {events}
+ WHERE state = CAST(:state AS attribution_state) AND id > :after
+ ORDER BY id
+ LIMIT :limit;
+
+-- name: count_waiting
+SELECT count(*) FILTER (WHERE state = 'parked') AS parked,
+       count(*) FILTER (WHERE state = 'expired') AS expired,
+       min(created_at) FILTER (WHERE state = 'parked') AS oldest_parked_at
+  FROM {events}
+ WHERE state <> 'attributed';
+
+-- name: retry_now
+-- Make waiting events due at once. An expired one is parked again for this one attempt: it is past its deadline, so the
+-- sweep that finds its message still untracked expires it again. NULL for :event_ids and :internet_message_id: every one.
+UPDATE {events} AS e
+   SET state = 'parked', next_attempt_at = now(), expired_at = NULL, expired_reason = NULL
+  FROM (SELECT id FROM {events}
+         WHERE state <> 'attributed'
+           AND (CAST(:event_ids AS text[]) IS NULL OR event_id = ANY(CAST(:event_ids AS text[])))
+           AND (CAST(:internet_message_id AS text) IS NULL OR internet_message_id = :internet_message_id)
+         ORDER BY id FOR UPDATE) AS chosen
+ WHERE e.id = chosen.id;
+
+-- name: expire_now
+UPDATE {events} AS e
+   SET state = 'expired', next_attempt_at = NULL, expired_at = now(), expired_reason = 'operator'
+  FROM (SELECT id FROM {events}
+         WHERE state = 'parked'
+           AND (CAST(:event_ids AS text[]) IS NULL OR event_id = ANY(CAST(:event_ids AS text[])))
+           AND (CAST(:internet_message_id AS text) IS NULL OR internet_message_id = :internet_message_id)
+         ORDER BY id FOR UPDATE) AS chosen
+ WHERE e.id = chosen.id;

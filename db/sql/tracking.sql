@@ -1,0 +1,92 @@
+-- Who sent what: azure_message_tracking. Rows are inserted ordered by their ids and locked ordered by their id.
+
+-- name: create_incoming
+-- IF NOT EXISTS in each transaction: see events.sql.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_messages (
+    position integer NOT NULL,
+    internet_message_id text COLLATE "C",
+    azure_message_id uuid,
+    campaign_id integer NOT NULL,
+    subscriber_id integer,
+    smtp_server_uuid uuid,
+    sent_at timestamptz,
+    tracked_via text NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- name: track_messages
+-- DO NOTHING on any unique key: a message tracked before stays as it is; find_refused tells what that means.
+-- Rows come in ordered by their ids, so that two batches holding the same messages cannot deadlock.
+WITH tracked AS (
+    INSERT INTO azure_message_tracking (
+        internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid, sent_at, tracked_via)
+    SELECT internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid,
+           coalesce(sent_at, now()), tracked_via
+      FROM incoming_messages
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+SELECT count(*) FROM tracked;
+
+-- name: complete_messages
+-- A message tracked before the send under one id, and again after it under both: give the row the id it lacks, if
+-- everything else agrees and no other row holds that id.
+WITH lacking AS (
+    SELECT DISTINCT ON (t.id) t.id, t.internet_message_id IS NULL AS lacks_internet, i.internet_message_id,
+           i.azure_message_id
+      FROM incoming_messages AS i
+      JOIN azure_message_tracking AS t
+        ON (t.internet_message_id = i.internet_message_id AND t.azure_message_id IS NULL)
+        OR (t.azure_message_id = i.azure_message_id AND t.internet_message_id IS NULL)
+     WHERE i.internet_message_id IS NOT NULL
+       AND i.azure_message_id IS NOT NULL
+       AND t.campaign_id = i.campaign_id
+       AND t.subscriber_id IS NOT DISTINCT FROM coalesce(i.subscriber_id, t.subscriber_id)
+       AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
+                        WHERE o.id <> t.id AND o.internet_message_id = i.internet_message_id)
+       AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
+                        WHERE o.id <> t.id AND o.azure_message_id = i.azure_message_id)
+     ORDER BY t.id
+), locked AS (
+    SELECT t.id FROM azure_message_tracking AS t JOIN lacking USING (id) ORDER BY t.id FOR UPDATE OF t
+)
+UPDATE azure_message_tracking AS t
+   SET internet_message_id = lacking.internet_message_id, azure_message_id = lacking.azure_message_id
+  FROM lacking JOIN locked USING (id)
+ WHERE t.id = lacking.id;
+
+-- name: find_refused
+-- Messages of this batch whose id is tracked for another campaign, or for another subscriber: refused, never overwritten.
+SELECT i.position
+  FROM incoming_messages AS i
+  JOIN azure_message_tracking AS t ON t.internet_message_id = i.internet_message_id
+ WHERE t.campaign_id <> i.campaign_id OR (t.subscriber_id <> i.subscriber_id)
+UNION
+SELECT i.position
+  FROM incoming_messages AS i
+  JOIN azure_message_tracking AS t ON t.azure_message_id = i.azure_message_id
+ WHERE t.campaign_id <> i.campaign_id OR (t.subscriber_id <> i.subscriber_id)
+ ORDER BY position;
+
+-- name: find_foreign
+-- Rows that another program wrote straight into the table and that we have not looked at yet.
+SELECT id, internet_message_id, azure_message_id
+  FROM azure_message_tracking
+ WHERE tracked_via IS NULL
+ ORDER BY id
+ LIMIT :limit
+   FOR UPDATE SKIP LOCKED;
+
+-- name: respell_foreign
+-- Give foreign rows our spelling of their Message-ID. Where it cannot be had (not a Message-ID, or another row has it),
+-- the id is set aside: kept on the row, and never matched. A row that has no other id keeps the odd spelling, which no
+-- event is ever looked up by.
+UPDATE azure_message_tracking AS t
+   SET internet_message_id = CASE WHEN taken.id IS NULL AND n.respelt IS NOT NULL THEN n.respelt
+                                  WHEN t.azure_message_id IS NULL THEN t.internet_message_id END,
+       set_aside_message_id = CASE WHEN taken.id IS NOT NULL OR n.respelt IS NULL THEN t.internet_message_id END
+  FROM unnest(CAST(:ids AS bigint[]), CAST(:respelt AS text[])) AS n (id, respelt)
+  LEFT JOIN azure_message_tracking AS taken ON taken.internet_message_id = n.respelt AND taken.id <> n.id
+ WHERE t.id = n.id;
+
+-- name: adopt_foreign
+UPDATE azure_message_tracking SET tracked_via = 'foreign' WHERE id = ANY(CAST(:ids AS bigint[]));

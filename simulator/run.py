@@ -1,0 +1,53 @@
+"""A whole simulation: Event Grid and a mailer set up, a timeline played, everything taken down again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from simulator.doors import Door
+from simulator.eventgrid import Conduct, EventGrid
+from simulator.mailer import Mailer
+from simulator.player import Player
+from simulator.scenario import Step, Track
+from simulator.subscription import Subscription
+from simulator.truth import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What is playing, for whoever watches."""
+
+    grid: EventGrid
+    mailer: Mailer
+    player: Player
+
+
+@asynccontextmanager
+async def simulation(
+    steps: Sequence[Step],
+    *,
+    subscription: Subscription,
+    doors: Sequence[Door],
+    truth: Truth,
+    seed: int = 0,
+    scale: float = 0.0,
+    conduct: Conduct | None = None,
+) -> AsyncIterator[Simulation]:
+    """Have everything ready to play ``steps``, subscribed already. The doors are closed at the end.
+
+    Without a door nothing is tracked, and every event is expected to wait.
+
+    Raises:
+        HandshakeRefused: the receiver does not want the events.
+    """
+    async with AsyncExitStack() as stack:
+        for door in doors:
+            stack.push_async_callback(door.close)
+        grid = await stack.enter_async_context(EventGrid(subscription, truth=truth, seed=seed, conduct=conduct))
+        mailer = Mailer(doors, truth=truth, seed=seed)
+        if not doors:
+            steps = [step for step in steps if not isinstance(step.action, Track)]
+        await grid.subscribe()
+        yield Simulation(grid, mailer, Player(steps, mailer=mailer, grid=grid, scale=scale))

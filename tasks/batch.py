@@ -1,0 +1,145 @@
+"""One batch, one transaction; and what to do when the transaction fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import Engine
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from db.errors import Fault, fault_of, sqlstate_of
+from db.quarantine import quarantine
+from tasks.eventgrid import malformed
+from tasks.reasons import Reason
+
+_log = logging.getLogger(__name__)
+
+_Rows = TypeVar("_Rows")
+_Result = TypeVar("_Result")
+
+#: How long one batch waits for PostgreSQL to get well before its entries go back to the stream. Well below the idle time
+#: after which another process would claim them.
+PATIENCE = timedelta(seconds=20)
+
+
+class Body(NamedTuple):
+    """Bytes to be worked: the body of an entry, or one element of it."""
+
+    body: bytes
+    entry_id: str | None
+    received_at: datetime
+
+
+@dataclass(slots=True)
+class Drained:
+    """What became of a batch. Counts add up with ``+=``."""
+
+    attributed: dict[str, int] = field(default_factory=dict)
+    parked: int = 0
+    released: int = 0
+    duplicates: int = 0
+    contradictions: int = 0
+    taught: int = 0
+    ignored: int = 0
+    tracked: int = 0
+    known: int = 0
+    completed: int = 0
+    refused: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+
+    def __iadd__(self, other: Drained) -> Drained:
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, dict):
+                for key, count in theirs.items():
+                    mine[key] = mine.get(key, 0) + count
+            else:
+                setattr(self, each.name, mine + theirs)
+        return self
+
+    def __str__(self) -> str:
+        """Say it in a few words for Flower and the log, leaving out what did not happen."""
+        counts = {"attributed": sum(self.attributed.values())}
+        counts |= {each.name: getattr(self, each.name) for each in fields(self) if each.type == "int"}
+        counts["quarantined"] = sum(self.quarantined.values())
+        return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing to do"
+
+
+class Pipeline(Protocol[_Rows]):
+    """What is done to the bodies of one stream."""
+
+    kind: str
+
+    def parse(self, bodies: Sequence[Body]) -> _Rows:
+        """Turn bytes into rows, without I/O and without raising."""
+        ...
+
+    def record(self, engine: Engine, rows: _Rows) -> Drained:
+        """Write the rows in one transaction, and after its commit settle what it left unsettled."""
+        ...
+
+    def split(self, body: bytes) -> list[bytes]:
+        """Return the elements of a body that holds several, else the body alone."""
+        ...
+
+
+def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows: _Rows | None = None) -> Drained:
+    """Parse and record ``bodies``; ``rows`` are those of all of them, if the caller has parsed them already.
+
+    When the transaction fails for a reason that lies in the data, the batch is halved until the culprit is alone, which
+    is quarantined while the rest goes through. When it fails for a reason that passes, it is tried again for a while.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: PostgreSQL did not get well in time, or the fault is ours. Part of the batch may
+            have been committed; working it again changes nothing about that part.
+    """
+    try:
+        return pipeline.record(engine, pipeline.parse(bodies) if rows is None else rows)
+    except Exception as error:
+        if fault_of(error) is not Fault.DATA:
+            raise
+        culprit = error
+    if len(bodies) == 1:
+        body = bodies[0]
+        bodies = [body._replace(body=part) for part in pipeline.split(body.body)]
+        if len(bodies) == 1:
+            reason, detail = Reason.REFUSED_BY_DATABASE, sqlstate_of(culprit) or type(culprit).__name__
+            return set_aside(engine, pipeline.kind, bodies, reason, detail)
+    middle = len(bodies) // 2
+    drained = work(pipeline, engine, bodies[:middle])
+    drained += work(pipeline, engine, bodies[middle:])
+    return drained
+
+
+def set_aside(engine: Engine, kind: str, bodies: Sequence[Body], reason: Reason, detail: str | None) -> Drained:
+    """Quarantine ``bodies`` whole, in a transaction of its own."""
+
+    def keep() -> None:
+        with engine.begin() as conn:
+            quarantine(conn, [malformed(kind, reason, detail, *body) for body in bodies])
+
+    patiently(keep)
+    _log.error("quarantined %d %s bodies whole: %s (%s)", len(bodies), kind, reason, detail)
+    return Drained(quarantined={reason.value: len(bodies)})
+
+
+def patiently(transaction: Callable[[], _Result]) -> _Result:
+    """Run ``transaction``, again and again while PostgreSQL fails for a reason that passes, for `PATIENCE` at most.
+
+    The waits grow and are random, so that workers which failed together do not come back together.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the last failure.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(PATIENCE),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
+    return retrying(transaction)

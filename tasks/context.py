@@ -1,0 +1,49 @@
+"""What a process of the pipeline needs, made once per process and after forking: sockets must not be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Engine
+
+from db.engine import create_engine
+from tasks.batch import Pipeline
+from tasks.events import EventPipeline
+from tasks.messages import MessagePipeline
+from worker.settings import WorkerSettings
+from worker.stream_consumer import StreamConsumer, connect
+from worker.streams import EVENTS, MESSAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Settings, connections, and the pipeline of each stream."""
+
+    settings: WorkerSettings
+    engine: Engine
+    consumer: StreamConsumer
+    pipelines: Mapping[str, Pipeline[Any]]
+
+
+def make_context(settings: WorkerSettings) -> Context:
+    """Build a context. Nothing connects before it is used."""
+    return Context(
+        settings=settings,
+        engine=create_engine(settings.database_url.get_secret_value(), statement_timeout=settings.statement_timeout),
+        consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
+        pipelines={
+            MESSAGES: MessagePipeline(tracked_via="stream"),
+            EVENTS: EventPipeline(
+                first_wait=settings.park_schedule[0], jitter=settings.park_jitter_percent / 100
+            ),
+        },
+    )
+
+
+@cache
+def context() -> Context:
+    """Return this process's context, from the environment."""
+    return make_context(WorkerSettings.read())

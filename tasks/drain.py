@@ -1,0 +1,127 @@
+"""Drain the streams: entries in, rows committed, entries acknowledged; in that order and no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from tasks.batch import Body, Drained, Pipeline, set_aside, work
+from tasks.context import Context, context
+from tasks.reasons import Reason
+from worker import metrics
+from worker.app import app
+from worker.stream_consumer import Entry, StreamConsumer
+from worker.streams import EVENTS, MESSAGES
+
+#: Streams in the order in which they are drained: a message tracked before its events means that fewer of them park.
+STREAMS = (MESSAGES, EVENTS)
+
+#: Longest run of the task. The drain processes do the steady work; the task is their second trigger.
+TASK_RUN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries of one stream, with their rows where these have been parsed ahead."""
+
+    stream: str
+    entries: Sequence[Entry]
+    rows: Any = None
+
+
+def bodies_of(entries: Sequence[Entry]) -> list[Body]:
+    """Return what the entries carry."""
+    return [Body(entry.body, entry.entry_id, entry.received_at) for entry in entries]
+
+
+def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
+    """Cut entries into batches: each of one stream, in the order in which the streams are drained, and of about
+    ``max_bytes`` at most, since one body may hold one event or five thousand.
+    """
+    batches: list[Batch] = []
+    for stream in STREAMS:
+        cut: list[Entry] = []
+        size = 0
+        for entry in entries:
+            if entry.stream != stream:
+                continue
+            if cut and size + len(entry.body) > max_bytes:
+                batches.append(Batch(stream, cut))
+                cut, size = [], 0
+            cut.append(entry)
+            size += len(entry.body)
+        if cut:
+            batches.append(Batch(stream, cut))
+    return batches
+
+
+def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
+    """Record a batch, commit, re-check, and only then acknowledge it.
+
+    It may be killed at any line: run again over the same entries, it changes nothing that it has done, and does the rest.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the batch could not be recorded. Its entries were handed back and stay pending.
+        redis.exceptions.RedisError: it is recorded, and could not be acknowledged. It will be delivered again.
+    """
+    started = time.perf_counter()
+    try:
+        drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
+    except SQLAlchemyError:
+        consumer.give_back(batch.entries)
+        raise
+    consumer.acknowledge(batch.entries)
+    metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
+    return drained
+
+
+def quarantine_exhausted(
+    consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], entries: Sequence[Entry]
+) -> Drained:
+    """Quarantine entries that were delivered too often: whatever worked them did not live to tell why."""
+    drained = set_aside(engine, pipeline.kind, bodies_of(entries), Reason.DELIVERED_TOO_OFTEN, None)
+    consumer.acknowledge(entries)
+    return drained
+
+
+def drain_abandoned(ctx: Context) -> Drained:
+    """Take over and work what dead processes left pending, as much as is due."""
+    drained = Drained()
+    while True:
+        claimed = ctx.consumer.claim(
+            min_idle=ctx.settings.claim_after,
+            max_deliveries=ctx.settings.max_deliveries,
+            count=ctx.settings.drain_batch_entries,
+        )
+        max_bytes = ctx.settings.drain_batch_bytes
+        for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
+            drained += quarantine_exhausted(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch.entries)
+        for batch in batches_of(claimed.entries, max_bytes=max_bytes):
+            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+        if not claimed.entries:
+            return drained
+
+
+@app.task(name="drain_events")
+def drain_events() -> str:
+    """Drain both streams until they are empty, or for ten seconds.
+
+    The message that starts it carries nothing and may be lost or doubled: the worker's drain processes do the same all
+    the time, and this is the net under them.
+    """
+    ctx = context()
+    drained = drain_abandoned(ctx)
+    until = time.monotonic() + TASK_RUN.total_seconds()
+    while time.monotonic() < until:
+        entries = ctx.consumer.read(count=ctx.settings.drain_batch_entries, block=None)
+        if not entries:
+            break
+        for batch in batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes):
+            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+    return str(drained)

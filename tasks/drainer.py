@@ -1,0 +1,136 @@
+"""The drain process: ``python -m tasks.drainer``. Each Celery worker keeps some of them alive.
+
+It reads and parses the next batch while PostgreSQL works on the present one: the two use different cores, and either alone
+would leave one of them idle.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import FrameType
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.migrate import require_current
+from tasks.context import Context, make_context
+from tasks.drain import Batch, batches_of, bodies_of, drain_abandoned, drain_batch
+from worker.logs import configure_logs
+from worker.settings import WorkerSettings
+from worker.stream_consumer import Entry
+
+_log = logging.getLogger(__name__)
+
+#: Longest wait for new entries in one read: how soon the process notices that it is to stop.
+BLOCK = timedelta(seconds=1)
+#: Entries in the first read, when it is not known yet how large they are.
+FIRST_READ = 100
+#: Pause after Redis or PostgreSQL failed.
+PAUSE_SECONDS = 1.0
+
+
+class Drainer:
+    """A reader thread that stays one batch ahead, and the thread that records and acknowledges."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._stopping = threading.Event()
+        self._ready: queue.Queue[Batch] = queue.Queue(maxsize=1)
+        self._parent = os.getppid()
+        self._claim_at = 0.0
+
+    def stop(self) -> None:
+        """Stop after the batches that have been read."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Drain until `stop` is called, or the process that started this one is gone."""
+        reader = threading.Thread(target=self._read, name="reader", daemon=True)
+        reader.start()
+        while reader.is_alive() or not self._ready.empty():
+            if os.getppid() != self._parent:
+                _log.warning("the worker that started this drain process is gone; stopping")
+                self.stop()
+            try:
+                batch = self._ready.get(timeout=0.2)
+            except queue.Empty:
+                pass
+            else:
+                self._work(batch)
+            self._claim_when_due()
+
+    def _read(self) -> None:
+        settings = self._ctx.settings
+        count = FIRST_READ
+        while not self._stopping.is_set():
+            try:
+                entries = self._ctx.consumer.read(count=count, block=BLOCK)
+            except RedisError as error:
+                _log.warning("Redis did not answer the drain (%s); trying again", type(error).__name__)
+                self._stopping.wait(PAUSE_SECONDS)
+                continue
+            count = self._next_count(entries) or count
+            for batch in batches_of(entries, max_bytes=settings.drain_batch_bytes):
+                rows = self._ctx.pipelines[batch.stream].parse(bodies_of(batch.entries))
+                self._ready.put(Batch(batch.stream, batch.entries, rows))
+
+    def _next_count(self, entries: Sequence[Entry]) -> int:
+        """Say how many entries fit a batch if the next are as large as these were: a read is bounded by its count only."""
+        settings = self._ctx.settings
+        size = sum(len(entry.body) for entry in entries)
+        return size and max(1, min(settings.drain_batch_entries, settings.drain_batch_bytes * len(entries) // size))
+
+    def _work(self, batch: Batch) -> None:
+        try:
+            drained = drain_batch(self._ctx.consumer, self._ctx.engine, self._ctx.pipelines[batch.stream], batch)
+        except (SQLAlchemyError, RedisError) as error:
+            self._wait_after(error)
+        else:
+            _log.debug("drained %d entries of %s: %s", len(batch.entries), batch.stream, drained)
+
+    def _claim_when_due(self) -> None:
+        """Look for abandoned entries a few times per idle time."""
+        if time.monotonic() < self._claim_at or self._stopping.is_set():
+            return
+        self._claim_at = time.monotonic() + self._ctx.settings.claim_after.total_seconds() / 4
+        try:
+            drain_abandoned(self._ctx)
+        except (SQLAlchemyError, RedisError) as error:
+            self._wait_after(error)
+
+    def _wait_after(self, error: Exception) -> None:
+        _log.error("a batch was not finished and will be delivered again: %s", type(error).__name__)
+        self._claim_at = 0.0
+        self._stopping.wait(PAUSE_SECONDS)
+
+
+def main() -> None:
+    """Run one drain process until SIGTERM or SIGINT."""
+    settings = WorkerSettings.read()
+    configure_logs(settings.log_format, settings.log_level)
+    require_current(settings.database_url.get_secret_value())
+    # A batch is tens of thousands of small tuples that live for one batch, none of them in a cycle. Python's default is to
+    # look for cycles every few hundred of them, which took a third of the time.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+    drainer = Drainer(make_context(settings))
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        drainer.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    _log.info("draining")
+    drainer.run()
+
+
+if __name__ == "__main__":
+    main()

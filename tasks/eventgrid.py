@@ -1,0 +1,196 @@
+"""Request bodies of Event Grid into the rows we store. Pure, and never raises."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+
+import msgspec
+
+from db.models import DeliveryEvent, EngagementEvent, Malformed
+from tasks.reasons import Reason
+from tasks.wire import ECHO, ENGAGEMENT_REPORT, Ignored, Refused, WireData, WireEvent, body_parts, read_part
+from worker.message_id import MessageIdInvalid, normalise_message_id
+
+#: Longest event id kept, in characters. Event Grid's are 36.
+LONGEST_EVENT_ID = 200
+
+#: The spelling of Azure's documentation for each status it documents; the wire has been seen with others.
+_STATUSES = {
+    status.casefold(): status
+    for status in ("Delivered", "Suppressed", "Bounced", "Quarantined", "FilteredSpam", "Expanded", "Failed")
+}
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+#: ACS e-mail did not exist before; PostgreSQL and Python disagree on what lies far after.
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: How far a clock of Azure's may be ahead of Redis's.
+_CLOCK_SLACK = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What one or more bodies held. ``ignored`` counts well-formed events of types that we do not follow."""
+
+    deliveries: list[DeliveryEvent] = field(default_factory=list)
+    engagements: list[EngagementEvent] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+    ignored: int = 0
+
+
+def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at: datetime) -> None:
+    """Add the events and the malformed parts of one request body to ``parsed``. Never raises.
+
+    One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took the
+    body; an event may not be from more than a day after it.
+    """
+    echoes = ECHO in body
+    for part in body_parts(body):
+        try:
+            event = read_part(part, echoes=echoes)
+            if event.event_type == ENGAGEMENT_REPORT or event.type == ENGAGEMENT_REPORT:
+                parsed.engagements.append(_engagement(event, event.data, received_at))
+            else:
+                parsed.deliveries.append(_delivery(event, event.data, received_at))
+        except Ignored:
+            parsed.ignored += 1
+        except Refused as refused:
+            part_of_it = malformed("event", refused.reason, refused.detail, bytes(part), entry_id, received_at)
+            parsed.malformed.append(part_of_it)
+
+
+def malformed(
+    kind: str, reason: Reason, detail: str | None, body: bytes, entry_id: str | None, received_at: datetime
+) -> Malformed:
+    """Wrap bytes for the quarantine, under a key that the same bytes will have again."""
+    content_key = blake2b(body, digest_size=16, person=kind.encode()).digest()
+    return Malformed(content_key, kind, reason.value, detail, body, entry_id, received_at)
+
+
+def event_key(source: str, event_id: str) -> bytes:
+    """Return the 16 bytes that identify an event: a hash of its source, in any letter case, and its id.
+
+    The wire spells one source in two cases, so the case is folded. Both parts are needed: an id is unique per source only.
+    """
+    digest = _source_digest(source).copy()
+    digest.update(event_id.encode())
+    return digest.digest()
+
+
+@lru_cache(maxsize=256)
+def _source_digest(source: str) -> blake2b:
+    return blake2b(source.casefold().encode() + b"\0", digest_size=16)
+
+
+def _engagement(event: WireEvent, data: WireData, received_at: datetime) -> EngagementEvent:
+    kind = _text(data.engagement_type, "engagementType") or _text(data.engagement, "engagementType")
+    if not kind:
+        raise Refused(Reason.FIELD_INVALID, "data.engagementType")
+    return EngagementEvent(
+        *_shared(event, data, data.user_action_timestamp, received_at),
+        kind.casefold(),
+        _text(data.engagement_context, "engagementContext"),
+        _text(data.user_agent, "userAgent"),
+    )
+
+
+def _delivery(event: WireEvent, data: WireData, received_at: datetime) -> DeliveryEvent:
+    status = _text(data.status, "status")
+    if not status:
+        raise Refused(Reason.FIELD_INVALID, "data.status")
+    reason, details = _status_details(data)
+    return DeliveryEvent(
+        *_shared(event, data, data.delivery_attempt_timestamp, received_at),
+        _STATUSES.get(status.casefold(), status),
+        _text(reason, "deliveryStatusDetails.statusMessage"),
+        _text(details, "deliveryStatusDetails"),
+    )
+
+
+def _status_details(data: WireData) -> tuple[str | None, str | None]:
+    """Return the status message, and all the details as they were sent: an object, or in old samples a string."""
+    if not bytes(data.delivery_status_details):
+        return None, None
+    try:
+        details = msgspec.json.decode(data.delivery_status_details)
+    except (ValueError, RecursionError):
+        raise Refused(Reason.FIELD_INVALID, "data.deliveryStatusDetails") from None
+    if isinstance(details, str) or details is None:
+        return details, details
+    message = details.get("statusMessage") if isinstance(details, dict) else 0
+    if not isinstance(message, str | None):
+        raise Refused(Reason.FIELD_INVALID, "data.deliveryStatusDetails")
+    return message, bytes(data.delivery_status_details).decode()
+
+
+def _shared(
+    event: WireEvent, data: WireData, timestamp: str | None, received_at: datetime
+) -> tuple[bytes, str, str | None, bytes | None, datetime, datetime, str | None, str | None]:
+    event_id = event.id
+    if not (0 < len(event_id) <= LONGEST_EVENT_ID and event_id.isascii() and event_id.isprintable()):
+        raise Refused(Reason.EVENT_ID_INVALID)
+    source = event.topic or event.source
+    if not source:
+        raise Refused(Reason.SOURCE_INVALID)
+    internet_message_id = data.internet_message_id or None
+    if internet_message_id:
+        try:
+            internet_message_id = normalise_message_id(internet_message_id)
+        except MessageIdInvalid as error:
+            raise Refused(Reason.MESSAGE_ID_INVALID, str(error)) from None
+    azure_message_id = _uuid(data.message_id)
+    campaign = None if data.listmonk_campaign is None else _text(str(data.listmonk_campaign), "X-Listmonk-Campaign")
+    subscriber = (
+        None if data.listmonk_subscriber is None else _text(str(data.listmonk_subscriber), "X-Listmonk-Subscriber")
+    )
+    if internet_message_id is None and azure_message_id is None and not campaign:
+        raise Refused(Reason.NO_MESSAGE_ID)
+    if timestamp is None:  # when Event Grid got the event, seconds later
+        timestamp = event.event_time or event.time
+    return (
+        event_key(source, event_id),
+        event_id,
+        internet_message_id,
+        azure_message_id,
+        _instant(timestamp, received_at),
+        received_at,
+        campaign or None,
+        subscriber if campaign else None,
+    )
+
+
+def _uuid(text: str | None) -> bytes | None:
+    """Return the bytes of a UUID. Other text is no id that a mailer could have been given, so it matches nothing."""
+    if text is None or len(text) != 36:
+        return None
+    try:
+        value = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return None
+    return value if len(value) == 16 else None
+
+
+def _instant(text: str | None, received_at: datetime) -> datetime:
+    """Read an instant as Azure writes it: ISO 8601 with a zone, up to seven digits of fraction. Never a guess."""
+    if text is None:
+        raise Refused(Reason.TIMESTAMP_MISSING)
+    if not _TIMESTAMP.fullmatch(text):
+        raise Refused(Reason.TIMESTAMP_INVALID)
+    try:
+        instant = datetime.fromisoformat(text)
+        # An event is nearly always older than its arrival; the sum is made only for one that is not.
+        in_range = _EARLIEST <= instant and (instant <= received_at or instant - received_at <= _CLOCK_SLACK)
+    except (ValueError, OverflowError):
+        raise Refused(Reason.TIMESTAMP_INVALID) from None
+    if not in_range:
+        raise Refused(Reason.TIMESTAMP_OUT_OF_RANGE)
+    return instant
+
+
+def _text(value: str | None, key: str) -> str | None:
+    """Return optional text. PostgreSQL cannot hold a NUL character."""
+    if value is not None and "\0" in value:
+        raise Refused(Reason.FIELD_INVALID, f"data.{key}")
+    return value

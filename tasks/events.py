@@ -1,0 +1,77 @@
+"""The events' pipeline: parse, attribute or park in one transaction, commit, look once more at what was parked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from db.events import Recorded, record_events
+from db.parking import release
+from db.quarantine import quarantine
+from tasks.batch import Body, Drained, patiently
+from tasks.eventgrid import Parsed, parse_body
+from tasks.json_parts import split_parts
+
+
+@dataclass(frozen=True, slots=True)
+class EventPipeline:
+    """``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter`` either way."""
+
+    first_wait: timedelta
+    jitter: float
+    kind: str = "event"
+
+    def parse(self, bodies: Sequence[Body]) -> Parsed:
+        """Read every body; what cannot be read is among the result's malformed parts."""
+        parsed = Parsed()
+        for body, entry_id, received_at in bodies:
+            parse_body(body, parsed, entry_id=entry_id, received_at=received_at)
+        return parsed
+
+    def record(self, engine: Engine, rows: Parsed) -> Drained:
+        """Write events and malformed parts in one transaction; after its commit, re-check what is unsettled.
+
+        The race this closes: the drain reads the tracking table, finds nothing and parks; meanwhile a mailer's tracking
+        commits, and its release finds nothing parked, for we have not committed. Each would miss the other for ever. So
+        each side commits first and then looks again, in a new transaction: whoever commits last sees the other's row.
+        The caller acknowledges only afterwards, so a crash in between has the batch redelivered and checked again.
+        """
+
+        def attribute_or_park() -> Recorded:
+            with engine.begin() as conn:
+                quarantine(conn, rows.malformed)
+                return record_events(
+                    conn, rows.deliveries, rows.engagements, first_wait=self.first_wait, jitter=self.jitter
+                )
+
+        recorded = patiently(attribute_or_park)
+        return Drained(
+            attributed=recorded.attributed,
+            parked=recorded.parked,
+            released=release_committed(engine, recorded),
+            duplicates=recorded.duplicates,
+            contradictions=recorded.contradictions,
+            taught=recorded.taught,
+            ignored=rows.ignored,
+            quarantined=dict(Counter(part.reason for part in rows.malformed)),
+        )
+
+    def split(self, body: bytes) -> list[bytes]:
+        """Return the events of an array, each as it stands."""
+        return split_parts(body)
+
+
+def release_committed(engine: Engine, recorded: Recorded) -> int:
+    """Release what was tracked while ``recorded`` was being committed. Usually that is nothing, and costs nothing."""
+    if not recorded.unsettled:
+        return 0
+
+    def recheck() -> int:
+        with engine.begin() as conn:
+            return release(conn, recorded.unsettled)
+
+    return patiently(recheck)

@@ -1,0 +1,119 @@
+"""The send-trackings' pipeline: the one room behind the three doors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Engine
+
+from db.models import Malformed, TrackedMessage
+from db.parking import release
+from db.quarantine import quarantine
+from db.tracking import Tracked, message_ids, track_messages
+from tasks.batch import Body, Drained, patiently
+from tasks.eventgrid import malformed
+from tasks.reasons import Reason
+from worker.messages import Tracking, parse_trackings, split_trackings
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Messages:
+    """Send-trackings to be written, each with the body it came in, and the malformed ones."""
+
+    messages: list[TrackedMessage] = field(default_factory=list)
+    bodies: list[Body] = field(default_factory=list)
+    malformed: list[Malformed] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePipeline:
+    """``tracked_via`` is the door, as it is stored with each message."""
+
+    tracked_via: str
+    kind: str = "message"
+
+    def parse(self, bodies: Sequence[Body]) -> Messages:
+        """Read every body; what cannot be read is among the result's malformed parts."""
+        rows = Messages()
+        for body in bodies:
+            for tracking in parse_trackings(body.body, now=body.received_at):
+                if isinstance(tracking, Tracking):
+                    rows.messages.append(self._row(tracking))
+                    rows.bodies.append(body)
+                else:
+                    part = malformed(
+                        self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:]
+                    )
+                    rows.malformed.append(part)
+        return rows
+
+    def record(self, engine: Engine, rows: Messages) -> Drained:
+        """Write the messages in one transaction, and after its commit release the events that waited for them.
+
+        The other side of the race told in tasks/events.py. The caller acknowledges only afterwards, so whoever tracks a
+        message through us has its events released before the tracking is acknowledged.
+        """
+
+        def track() -> Tracked:
+            with engine.begin() as conn:
+                tracked = track_messages(conn, rows.messages)
+                refused = [self._refused(rows, position) for position in tracked.refused]
+                quarantine(conn, [*rows.malformed, *refused])
+                return tracked
+
+        def release_waiting() -> int:
+            with engine.begin() as conn:
+                return release(conn, message_ids(rows.messages))
+
+        tracked = patiently(track)
+        return Drained(
+            tracked=tracked.new,
+            known=tracked.known,
+            completed=tracked.completed,
+            refused=len(tracked.refused),
+            released=patiently(release_waiting) if rows.messages else 0,
+            quarantined=dict(Counter(part.reason for part in rows.malformed)),
+        )
+
+    def split(self, body: bytes) -> list[bytes]:
+        """Return the trackings of one call, each as it stands."""
+        return split_trackings(body)
+
+    def _row(self, tracking: Tracking) -> TrackedMessage:
+        return TrackedMessage(
+            tracking.internet_message_id,
+            _bytes(tracking.azure_message_id),
+            tracking.campaign_id,
+            tracking.subscriber_id,
+            _bytes(tracking.smtp_server_uuid),
+            tracking.sent_at,
+            self.tracked_via,
+        )
+
+    def _refused(self, rows: Messages, position: int) -> Malformed:
+        """Keep a tracking that contradicts an earlier one, as it was understood."""
+        message = rows.messages[position]
+        body = _encode(
+            Tracking(
+                campaign_id=message.campaign_id,
+                internet_message_id=message.internet_message_id,
+                azure_message_id=_uuid(message.azure_message_id),
+                subscriber_id=message.subscriber_id,
+            )
+        )
+        detail = "the message is tracked already, for another campaign or subscriber"
+        return malformed(self.kind, Reason.TRACKING_REFUSED, detail, body, *rows.bodies[position][1:])
+
+
+def _bytes(value: UUID | None) -> bytes | None:
+    return None if value is None else value.bytes
+
+
+def _uuid(value: bytes | None) -> UUID | None:
+    return None if value is None else UUID(bytes=value)

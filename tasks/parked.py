@@ -1,0 +1,68 @@
+"""The sweep: what waits is tried again on a schedule, and messages tracked behind our back are found."""
+
+from __future__ import annotations
+
+from db.parking import Swept, release, sweep
+from db.tracking import adopt_foreign, respell_foreign
+from tasks.batch import patiently
+from tasks.context import Context, context
+from worker.app import app
+from worker.message_id import MessageIdInvalid, normalise_message_id
+
+#: Most rows of another program's looked at in one sweep.
+FOREIGN_LIMIT = 5000
+
+
+@app.task(name="sweep_parked")
+def sweep_parked() -> str:
+    """Release what other programs' trackings match, and retry what is due. Safe when run twice at once."""
+    ctx = context()
+    adopted = adopt(ctx)
+    swept = retry_due(ctx)
+    counts = {
+        "released": adopted,
+        "attributed": swept.attributed,
+        "expired": swept.expired,
+        "parked again": swept.parked,
+    }
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing due"
+
+
+def adopt(ctx: Context) -> int:
+    """Release the events of messages that another program wrote straight into the tracking table.
+
+    Two transactions, the spelling first: events are released only for rows whose spelling every drain can already see.
+    """
+
+    def respell() -> int:
+        with ctx.engine.begin() as conn:
+            return respell_foreign(conn, _normalise_or_none, limit=FOREIGN_LIMIT)
+
+    def release_adopted() -> int:
+        with ctx.engine.begin() as conn:
+            return release(conn, adopt_foreign(conn, limit=FOREIGN_LIMIT))
+
+    return patiently(release_adopted) if patiently(respell) else 0
+
+
+def retry_due(ctx: Context) -> Swept:
+    """Try what is due once more."""
+
+    def sweep_due() -> Swept:
+        with ctx.engine.begin() as conn:
+            return sweep(
+                conn,
+                waits=ctx.settings.park_schedule,
+                jitter=ctx.settings.park_jitter_percent / 100,
+                deadline=ctx.settings.park_deadline,
+                limit=ctx.settings.sweep_limit,
+            )
+
+    return patiently(sweep_due)
+
+
+def _normalise_or_none(text: str) -> str | None:
+    try:
+        return normalise_message_id(text)
+    except MessageIdInvalid:
+        return None

@@ -1,0 +1,148 @@
+"""Event Grid's JSON as it stands on the wire: a part of a request body in, a `WireEvent` out. Pure.
+
+docs/wire-format.md tells what was seen there. In short: two envelopes (Event Grid's own and CloudEvents) around the same
+``data``; keys of ``data`` whose case differs between Microsoft's documentation, its SDKs and the wire.
+
+Nearly every event is spelt as expected, and msgspec reads it straight into a `WireEvent`, skipping what we do not keep.
+Any other is respelt, key by key, and then read in the same way. So there is one reader, and drift costs time, not events.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from azure.eventgrid import SystemEventNames
+from msgspec import Raw, Struct
+
+from tasks.json_parts import split_parts
+from tasks.reasons import Reason
+
+DELIVERY_REPORT: Final = SystemEventNames.AcsEmailDeliveryReportReceivedEventName.value
+ENGAGEMENT_REPORT: Final = SystemEventNames.AcsEmailEngagementTrackingReportReceivedEventName.value
+
+#: A mailer's own headers, should Azure echo them, have this in every spelling that was seen or announced.
+ECHO: Final = b"istmonk"
+
+
+class WireData(Struct, rename="camel"):
+    """What we read of an event's ``data``."""
+
+    message_id: str | None = None
+    internet_message_id: str | None = None
+    user_action_timestamp: str | None = None
+    delivery_attempt_timestamp: str | None = None
+    engagement_type: str | None = None
+    engagement: str | None = None  # what the SDKs call engagementType
+    engagement_context: str | None = None
+    user_agent: str | None = None
+    status: str | None = None
+    delivery_status_details: Raw = Raw()  # an object; in old samples a string
+    listmonk_campaign: str | int | None = None
+    listmonk_subscriber: str | int | None = None
+
+
+class WireEvent(Struct, rename="camel"):
+    """What we read of either envelope."""
+
+    data: WireData
+    id: str
+    event_type: str | None = None  # Event Grid's own envelope
+    topic: str | None = None
+    event_time: str | None = None
+    type: str | None = None  # CloudEvents
+    source: str | None = None
+    time: str | None = None
+
+
+class Refused(Exception):
+    """A part of a body cannot be read; the other parts can."""
+
+    def __init__(self, reason: Reason, detail: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Ignored(Exception):
+    """A well-formed event of a type that we do not follow."""
+
+
+_decode_parts = msgspec.json.Decoder(list[Raw]).decode
+_decode_event = msgspec.json.Decoder(WireEvent).decode
+_decode_anything = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+#: Keys of ``data`` as we read them, by what is left of any spelling of theirs.
+_SPELLINGS = {field.casefold(): field for field in (info.encode_name for info in msgspec.structs.fields(WireData))} | {
+    f"xlistmonk{who.casefold()}{suffix}": f"listmonk{who}" for who in ("Campaign", "Subscriber") for suffix in ("", "id")
+}
+
+
+def body_parts(body: bytes) -> list[Raw] | list[bytes]:
+    """Return the events of a request body, each in its own bytes: the elements of an array, or the body alone."""
+    if body[:1] == b"{":
+        return [body]
+    try:
+        return _decode_parts(body)
+    except (ValueError, RecursionError):  # not JSON, not an array, or one element that no parser accepts
+        return split_parts(body)
+
+
+def read_part(part: Raw | bytes, *, echoes: bool) -> WireEvent:
+    """Read one event; ``echoes`` says that a mailer's own header may stand in it, in whatever spelling.
+
+    Raises:
+        Refused: it cannot be read; says why.
+        Ignored: it is of a type that we do not follow.
+    """
+    try:
+        event = _decode_event(part)
+    except (ValueError, RecursionError):
+        return _read_respelt(part)
+    data = event.data
+    if event.event_type == ENGAGEMENT_REPORT or event.type == ENGAGEMENT_REPORT:
+        complete = data.user_action_timestamp and data.engagement_type
+    elif event.event_type == DELIVERY_REPORT or event.type == DELIVERY_REPORT:
+        complete = data.delivery_attempt_timestamp and data.status
+    else:
+        complete = None
+    if complete and data.internet_message_id and not echoes:
+        return event
+    return _read_respelt(part)
+
+
+def _read_respelt(part: Raw | bytes) -> WireEvent:
+    """Read an event whose keys, or types, or values, are not quite what they should be."""
+    try:
+        event = _decode_anything(part)
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP) from None
+    except ValueError:
+        raise Refused(Reason.NOT_JSON) from None
+    if not isinstance(event, dict):
+        raise Refused(Reason.NOT_AN_EVENT)
+    event_type = event.get("eventType") or event.get("type")
+    if not isinstance(event_type, str):
+        raise Refused(Reason.EVENT_TYPE_INVALID)
+    if event_type not in (ENGAGEMENT_REPORT, DELIVERY_REPORT):
+        raise Ignored
+    if not isinstance(event.get("id"), str):
+        raise Refused(Reason.EVENT_ID_INVALID)
+    if not isinstance(event.get("data"), dict):
+        raise Refused(Reason.DATA_INVALID)
+    try:
+        return _decode_event(_encode(event | {"data": _respell(event["data"])}))
+    except msgspec.ValidationError as error:
+        raise Refused(Reason.FIELD_INVALID, _path(error)) from None
+
+
+def _respell(data: dict[str, Any]) -> dict[str, Any]:
+    """Give every key that we read its right spelling, whatever its case and hyphens; a right one wins over others."""
+    respelt = {_SPELLINGS.get(key.replace("-", "").casefold(), key): value for key, value in data.items()}
+    return respelt | {key: data[key] for key in _SPELLINGS.values() if data.get(key) is not None}
+
+
+def _path(error: msgspec.ValidationError) -> str:
+    """Return which field msgspec complains of, and nothing that stands in it."""
+    return str(error).rpartition(" - at `$.")[2].rstrip("`")[:100] or "envelope"

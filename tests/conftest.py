@@ -1,0 +1,159 @@
+"""Real servers for every test: embedded ones, or those of ATTRIBUTION_DATABASE_URL and ATTRIBUTION_REDIS_URL.
+
+Ask for what the test needs:
+
+``database_url``      a database of the test's own, migrated; tests may commit, race and wreck it
+``empty_database_url``  the same without any table
+``redis_url``         Redis, emptied before the test
+``redis_client``      a client of it
+``private_postgres``, ``private_redis``  make servers of the test's own, to be stopped, killed and paused
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import redis
+
+from stack.errors import StackBusy
+from stack.postgres_server import PostgresServer
+from stack.redis_server import RedisServer
+from stack.server import Server
+from stack.services import Services, remove, services
+from stack.state import StateFolder
+from tests.databases import DatabaseServer
+
+#: What the user set. Taken out of the environment before any test: only servers are the user's choice, every setting
+#: of the system under test is the test's.
+GIVEN = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ATTRIBUTION_")}
+
+#: Test runs that can go on at once in one checkout; each has a stack of its own.
+_RUNS_AT_ONCE = 16
+
+#: Tests kill processes, never the machine, and what a process has written outlives it with or without fsync. Commits
+#: stay as synchronous as ever; creating a database costs a third.
+_QUICK = {"fsync": "off"}
+
+AServer = TypeVar("AServer", bound=Server)
+MakePostgres = Callable[..., PostgresServer]
+MakeRedis = Callable[..., RedisServer]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Services]:
+    """Both servers, in a stack that is kept for the next run."""
+    state = Path(__file__).parents[1] / ".state"
+    with ExitStack() as contexts:
+        yield _enter_free_stack(contexts, state)
+
+
+def _enter_free_stack(contexts: ExitStack, state: Path) -> Services:
+    for number in range(1, _RUNS_AT_ONCE + 1):
+        folder = state / ("tests" if number == 1 else f"tests-{number}")
+        with suppress(StackBusy):
+            return contexts.enter_context(services(folder, postgres_settings=_QUICK, environment=GIVEN))
+    pytest.exit(f"{_RUNS_AT_ONCE} test runs are going on in this checkout already.", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def database_server(servers: Services) -> DatabaseServer:
+    if servers.postgres is None:
+        return DatabaseServer(servers.database_url)
+    server = DatabaseServer(servers.postgres.url_of("postgres"))
+    server.drop_leftovers()
+    return server
+
+
+@pytest.fixture(scope="session")
+def database_server_url(database_server: DatabaseServer) -> str:
+    """The address to give orders from that concern no single database."""
+    return database_server.url
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(database_server: DatabaseServer) -> Iterator[str]:
+    from db.migrate import upgrade  # tests without a database need no sound migration
+
+    url = database_server.create()
+    try:
+        upgrade(url)
+        database_server.disconnect(url)
+        yield url
+    finally:
+        database_server.drop(url)
+
+
+@pytest.fixture
+def database_url(database_server: DatabaseServer, _migrated_template: str) -> Iterator[str]:
+    url = database_server.create(_migrated_template)
+    yield url
+    database_server.drop(url)
+
+
+@pytest.fixture
+def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
+    url = database_server.create()
+    yield url
+    database_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Services) -> Iterator[str]:
+    with _client(servers.redis_url) as client:
+        if servers.redis is None and client.dbsize():
+            pytest.exit("Tests empty the Redis database of ATTRIBUTION_REDIS_URL, and it is not empty.", returncode=3)
+        client.flushdb()
+        yield servers.redis_url
+        client.flushdb()
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    with _client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis(request: pytest.FixtureRequest) -> None:
+    """Empty Redis before each test that uses it, however it came by the address."""
+    if "redis_url" in request.fixturenames:
+        request.getfixturevalue("redis_client").flushdb()
+
+
+@pytest.fixture
+def private_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakePostgres]:
+    """Make a running PostgreSQL; keywords are settings of postgresql.conf. Its database has no tables."""
+    with ExitStack() as contexts:
+        yield lambda **settings: _private(contexts, tmp_path_factory, PostgresServer, _QUICK | settings)
+
+
+@pytest.fixture
+def private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRedis]:
+    """Make a running Redis; keywords are settings of redis.conf, such as ``maxmemory="50mb"``."""
+    with ExitStack() as contexts:
+        yield lambda **settings: _private(
+            contexts, tmp_path_factory, RedisServer, {name.replace("_", "-"): value for name, value in settings.items()}
+        )
+
+
+def _private(
+    contexts: ExitStack, folders: pytest.TempPathFactory, kind: type[AServer], settings: dict[str, str]
+) -> AServer:
+    folder = folders.mktemp(kind.name)
+    state = StateFolder(folder)
+    contexts.callback(remove, folder)
+    contexts.enter_context(state.owned())
+    server = kind(state, settings)
+    contexts.callback(server.stop)
+    server.start()
+    return server
+
+
+def _client(url: str) -> redis.Redis:
+    options: dict[str, Any] = {"protocol": 2, "decode_responses": False, "socket_timeout": 10}
+    return redis.Redis.from_url(url, **options)

@@ -1,0 +1,79 @@
+"""Keeps drain processes alive beside each Celery worker: a bootstep, so that draining needs no Celery message.
+
+Draining must go on when beat is dead, and when Redis is full: a full Redis refuses every Celery message, and were the drain
+started by one, the stream could never be emptied to make room. docs/adr/0006-drain-processes.md weighs the alternatives.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Final
+
+from celery import bootsteps
+
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+#: What each drain process runs.
+COMMAND: Final = (sys.executable, "-m", "tasks.drainer")
+#: Seconds before a drain process that ended is started again: it may have ended because PostgreSQL is away.
+RESTART_SECONDS = 1.0
+#: Seconds a drain process has to finish what it has read when the worker stops.
+STOP_SECONDS = 30.0
+
+
+class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Starts the drain processes with the worker, starts each again if it ends, and stops them with the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._stopping = threading.Event()
+        self._keepers: list[threading.Thread] = []
+
+    def start(self, parent: Any) -> None:
+        """Start as many as `WorkerSettings.drain_processes` says."""
+        for number in range(WorkerSettings.read().drain_processes):
+            keeper = threading.Thread(target=self._keep, args=(number,), name=f"drain-keeper-{number}", daemon=True)
+            keeper.start()
+            self._keepers.append(keeper)
+
+    def stop(self, parent: Any) -> None:
+        """Stop them, leaving each the time to finish its batch."""
+        self._stopping.set()
+        for keeper in self._keepers:
+            keeper.join(STOP_SECONDS + 5)
+
+    close = terminate = stop
+
+    def _keep(self, number: int) -> None:
+        while not self._stopping.is_set():
+            process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL)
+            _log.info("drain process %d runs as pid %d", number, process.pid)
+            while process.poll() is None and not self._stopping.wait(0.2):
+                pass
+            if self._stopping.is_set():
+                _end(process)
+            elif process.returncode:
+                _log.error(
+                    "drain process %d (pid %d) ended with code %d; starting another. What it had read is claimed later",
+                    number, process.pid, process.returncode,
+                )  # fmt: skip
+            self._stopping.wait(RESTART_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if process.poll() is None:
+        _log.error("drain process %d did not stop in %.0f s; killing it", process.pid, STOP_SECONDS)
+        process.kill()
+        process.wait()

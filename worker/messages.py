@@ -1,0 +1,154 @@
+"""Send-trackings as mailers write them: JSON in, `Tracking` out. Pure; shared by all three doors.
+
+A call carries one object, an array of them, or one a line (NDJSON). docs/tracking.md describes the fields. A field that we do
+not know is left aside, so that a mailer may be newer than we are.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw, Struct
+
+from worker.message_id import MessageIdInvalid, normalise_message_id
+
+_LARGEST_ID = 2**31 - 1  # what the columns hold, and listmonk's serials
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: How far a mailer's clock may be ahead of ours.
+_CLOCK_SLACK = timedelta(days=1)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+
+
+class Tracking(Struct, frozen=True, omit_defaults=True):
+    """One mail that was or is about to be sent, its ids normalised. At least one of the message ids is there."""
+
+    campaign_id: int
+    internet_message_id: str | None = None
+    azure_message_id: UUID | None = None
+    subscriber_id: int | None = None
+    smtp_server_uuid: UUID | None = None
+    sent_at: datetime | None = None
+
+
+class Problem(Struct, frozen=True):
+    """Why one item is no send-tracking. ``sentence`` repeats nothing of its content; ``body`` is the item as it came."""
+
+    index: int
+    field: str
+    sentence: str
+    body: bytes
+
+
+class _Wire(Struct):
+    """An item as it is sent. Loose where we want to say ourselves what is wrong."""
+
+    campaign_id: int
+    internet_message_id: str | None = None
+    azure_message_id: str | None = None
+    subscriber_id: int | None = None
+    smtp_server_uuid: str | None = None
+    sent_at: str | None = None
+
+
+class _Invalid(Exception):
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field)
+        self.field = field
+        self.sentence = sentence
+
+
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+_decode_item = msgspec.json.Decoder(_Wire).decode
+
+
+def split_trackings(body: bytes) -> list[bytes]:
+    """Return the items of one call, each in its own bytes: an array's elements, or the lines."""
+    body = body.strip()
+    if body[:1] == b"[":
+        try:
+            return [bytes(item) for item in _decode_items(body)]
+        except (ValueError, RecursionError):
+            return [body]
+    try:
+        msgspec.json.decode(body, type=Raw)
+    except (ValueError, RecursionError):
+        return [line for line in body.splitlines() if line.strip()] or [body]
+    return [body]  # one object, which may be written over several lines
+
+
+def parse_trackings(body: bytes, *, now: datetime) -> list[Tracking | Problem]:
+    """Read the items of one call, in their order. Never raises. ``now`` is what ``sent_at`` is measured against."""
+    return [_parse(index, item, now) for index, item in enumerate(split_trackings(body))]
+
+
+def _parse(index: int, item: bytes, now: datetime) -> Tracking | Problem:
+    try:
+        wire = _decode_item(item)
+        return Tracking(
+            campaign_id=_id("campaign_id", wire.campaign_id),
+            internet_message_id=_message_id(wire),
+            azure_message_id=_uuid("azure_message_id", wire.azure_message_id),
+            subscriber_id=None if wire.subscriber_id is None else _id("subscriber_id", wire.subscriber_id),
+            smtp_server_uuid=_uuid("smtp_server_uuid", wire.smtp_server_uuid),
+            sent_at=_instant(wire.sent_at, now),
+        )
+    except _Invalid as invalid:
+        return Problem(index, invalid.field, invalid.sentence, item)
+    except msgspec.ValidationError as error:
+        return Problem(index, *_explain(error), item)
+    except (ValueError, RecursionError):
+        return Problem(index, "", "it is not JSON", item)
+
+
+def _explain(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Turn msgspec's words into a field and a sentence; they name types and fields, never values."""
+    words, _, path = str(error).partition(" - at `$.")
+    if words.startswith("Object missing required field"):
+        return "campaign_id", "it is required: the id of the campaign that the mail belongs to"
+    return path.rstrip("`"), words[:1].lower() + words[1:].replace("`", "")
+
+
+def _id(field: str, value: int) -> int:
+    if not 0 < value <= _LARGEST_ID:
+        raise _Invalid(field, f"it is not between 1 and {_LARGEST_ID}")
+    return value
+
+
+def _message_id(wire: _Wire) -> str | None:
+    if wire.internet_message_id is None:
+        if wire.azure_message_id is None:
+            raise _Invalid(
+                "internet_message_id", "it is required, unless azure_message_id is given: the mail's Message-ID header"
+            )
+        return None
+    try:
+        return normalise_message_id(wire.internet_message_id)
+    except MessageIdInvalid as error:
+        raise _Invalid("internet_message_id", str(error)) from None
+
+
+def _uuid(field: str, text: str | None) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _Invalid(field, "it is not a UUID") from None
+
+
+def _instant(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    if not _INSTANT.fullmatch(text):
+        raise _Invalid("sent_at", "it is not an ISO 8601 instant with a time zone, such as 2026-01-10T10:26:32Z")
+    try:
+        instant = datetime.fromisoformat(text)
+        in_range = _EARLIEST <= instant and (instant <= now or instant - now <= _CLOCK_SLACK)
+    except (ValueError, OverflowError):
+        raise _Invalid("sent_at", "there is no such instant") from None
+    if not in_range:
+        raise _Invalid("sent_at", "it is before the year 2000, or more than a day in the future")
+    return instant

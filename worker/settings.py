@@ -1,0 +1,211 @@
+"""Every setting of the system, read from the environment once and then frozen.
+
+Names in the environment are the field names in capitals behind ``ATTRIBUTION_``. docs/settings.md lists them all, and a
+test keeps that list true. Durations are seconds, or ISO 8601 (``PT30S``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.errors import SettingsInvalid
+
+#: The application id under which Event Grid of Azure's public cloud signs in; Azure Government has another.
+EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
+
+#: Shortest secret that we accept, in characters: 16 random ones are beyond guessing over HTTP.
+SHORTEST_SECRET = 16
+
+Comma = NoDecode  # a list written with commas in the environment, not as JSON
+
+
+def _split(value: object) -> object:
+    """Split ``a, b`` at its commas; leave anything that is not text alone."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ATTRIBUTION_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsInvalid: one sentence for each setting that is missing or unusable; never its value.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsInvalid(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "ATTRIBUTION_" + "_".join(str(part) for part in problem["loc"][:1]).upper() if problem["loc"] else ""
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            reason = "it is required and has no default"
+        sentences.append(f"{name}: {reason}." if name else f"{reason}.")
+    return "The settings cannot be used. " + " ".join(s.replace("..", ".") for s in sentences) + " See docs/settings.md."
+
+
+class CommonSettings(_Settings):
+    """What the receiver and the worker share."""
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis that holds the streams.")
+    allow_unsafe_redis: bool = Field(
+        False, description="Start even if Redis may evict keys or does not persist each write before it answers."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One JSON object a line for machines, or coloured lines for people."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+    @field_validator("redis_url", "broker_url", check_fields=False)
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("it must start with redis:// or rediss:// (TLS)")
+        return value
+
+
+class ReceiverSettings(CommonSettings):
+    """Settings of the receiver. It needs no database."""
+
+    host: str = Field("127.0.0.1", description="Address the receiver listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port the receiver listens on.")
+    insecure: bool = Field(
+        False, description="Let anyone post events and messages. Refused unless `host` is a loopback address."
+    )
+    event_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
+        (),
+        description="Secrets, separated by commas, any of which lets a caller post events, as `?code=` or in the header"
+        " `x-attribution-secret`. Keep old and new side by side while you rotate.",
+    )
+    message_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
+        (), description="The same for `POST /messages`, in `Authorization: Bearer` or `x-attribution-secret`."
+    )
+    entra_tenant_id: str | None = Field(None, description="Microsoft Entra tenant whose tokens are accepted on events.")
+    entra_audience: str | None = Field(None, description="Audience a token must name: the application's id or id URI.")
+    entra_app_ids: Annotated[tuple[str, ...], Comma] = Field(
+        (EVENT_GRID_APP_ID,), description="Applications that may call: Event Grid's own id in the public cloud."
+    )
+    entra_role: str | None = Field(None, description="Role a token must carry, if you assign one.")
+    entra_authority: AnyHttpUrl = Field(
+        AnyHttpUrl("https://login.microsoftonline.com"), description="Where the tenant's signing keys are published."
+    )
+    webhook_origins: Annotated[tuple[str, ...], Comma] = Field(
+        ("eventgrid.azure.net",), description="Origins granted in the CloudEvents handshake."
+    )
+    body_limit_bytes: int = Field(
+        8 * 1024 * 1024, ge=2 * 1024 * 1024, description="Largest body accepted; Event Grid sends about 2 MiB at most."
+    )
+    body_timeout: timedelta = Field(timedelta(seconds=10), description="Time a caller has to send its body.")
+    redis_timeout: timedelta = Field(
+        timedelta(seconds=2), description="Time Redis has to confirm an append before the caller is told 503."
+    )
+    backlog_limit: int = Field(
+        2_000_000, ge=1, description="Entries on a stream above which the receiver answers 503 until the drain caught up."
+    )
+    memory_limit_percent: int = Field(
+        70, ge=1, le=100, description="Share of Redis's maxmemory in use above which the receiver answers 503."
+    )
+
+    split_lists = field_validator("event_secrets", "message_secrets", "entra_app_ids", "webhook_origins", mode="before")(
+        _split
+    )
+
+    @field_validator("event_secrets", "message_secrets")
+    @classmethod
+    def _are_long(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(secret.get_secret_value()) < SHORTEST_SECRET for secret in secrets):
+            raise ValueError(
+                f"a secret is shorter than {SHORTEST_SECRET} characters; make one with `openssl rand -hex 24`"
+            )
+        return secrets
+
+    @model_validator(mode="after")
+    def _callers_can_be_told_apart(self) -> Self:
+        if self.insecure:
+            if not _is_loopback(self.host):
+                raise ValueError("ATTRIBUTION_INSECURE is only for a loopback address; set ATTRIBUTION_HOST=127.0.0.1")
+            return self
+        if bool(self.entra_tenant_id) != bool(self.entra_audience):
+            raise ValueError("ATTRIBUTION_ENTRA_TENANT_ID and ATTRIBUTION_ENTRA_AUDIENCE are set together or not at all")
+        if not self.event_secrets and not self.entra_tenant_id:
+            raise ValueError(
+                "anyone could post events: set ATTRIBUTION_EVENT_SECRETS, or ATTRIBUTION_ENTRA_TENANT_ID with"
+                " ATTRIBUTION_ENTRA_AUDIENCE, or, on a loopback address only, ATTRIBUTION_INSECURE=true"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class WorkerSettings(CommonSettings):
+    """Settings of the Celery worker, beat, Flower, and the operator's commands."""
+
+    database_url: SecretStr = Field(description="PostgreSQL: postgresql://user:password@host:5432/name.")
+    broker_url: SecretStr | None = Field(
+        None, description="Redis that holds Celery's queues, if it is to be another than the streams' one."
+    )
+    statement_timeout: timedelta = Field(
+        timedelta(seconds=15), description="Longest a statement may run before PostgreSQL ends it."
+    )
+    drain_processes: int = Field(1, ge=0, le=64, description="Processes each worker keeps draining the streams.")
+    drain_batch_entries: int = Field(
+        5000, ge=1, le=50_000, description="Most stream entries taken into one batch, which is one transaction."
+    )
+    drain_batch_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, description="Size of bodies above which a batch is cut; a larger body is one by itself."
+    )
+    claim_after: timedelta = Field(
+        timedelta(seconds=60), description="Idle time after which an unacknowledged entry is taken for abandoned."
+    )
+    max_deliveries: int = Field(
+        5, ge=2, description="Deliveries after which an entry that keeps ending its drain is quarantined whole."
+    )
+    park_schedule: Annotated[tuple[timedelta, ...], Comma] = Field(
+        tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 3600, 21600)),
+        description="Waits before each retry of a parked event, separated by commas; the last one repeats.",
+    )
+    park_jitter_percent: int = Field(
+        10, ge=0, le=50, description="How far each wait strays, either way, so that retries spread out."
+    )
+    park_deadline: timedelta = Field(
+        timedelta(days=7), description="Age at which a parked event expires. It is revived if its message turns up."
+    )
+    sweep_interval: timedelta = Field(
+        timedelta(seconds=2), description="How often due retries, and messages tracked behind our back, are looked for."
+    )
+    sweep_limit: int = Field(5000, ge=1, description="Most parked events one sweep takes into a transaction.")
+
+    split_lists = field_validator("park_schedule", mode="before")(_split)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it must start with postgresql://")
+        return value
+
+    @field_validator("park_schedule")
+    @classmethod
+    def _waits(cls, value: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+        if not value or min(value) <= timedelta(0):
+            raise ValueError("it needs at least one wait, each longer than zero, such as 5,15,60")
+        return value

@@ -1,0 +1,212 @@
+"""The drain's side of the Redis streams: take entries, acknowledge them, take over what a dead process left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import redis
+from redis.exceptions import ResponseError
+
+from worker.streams import CONSUMER, GROUP, MESSAGES
+
+_Reply = TypeVar("_Reply")
+
+#: Seconds Redis has to answer, beyond the time a read may block. Without it a half-open connection hangs for minutes.
+_ANSWER_SECONDS = 5
+#: How many of the entries that are idle for long are looked at in one go.
+_PENDING_PAGE = 1000
+
+
+class Entry(NamedTuple):
+    """One entry of a stream: its id, its body, and how often it has been handed out, this time included."""
+
+    stream: str
+    entry_id: str
+    body: bytes
+    deliveries: int
+
+    @property
+    def received_at(self) -> datetime:
+        """When Redis took it, which is what an entry's id begins with, in milliseconds."""
+        return _instant(self.entry_id[: self.entry_id.index("-")])
+
+
+@lru_cache(maxsize=4096)
+def _instant(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Entries taken over from a dead process: to be worked, or delivered too often to be worked again."""
+
+    entries: list[Entry]
+    exhausted: list[Entry]
+
+
+def connect(redis_url: str) -> redis.Redis:
+    """Return a client for the drain; it connects at its first command.
+
+    A command that fails is not repeated behind our back: the caller knows what may be done twice.
+    """
+    client = redis.Redis.from_url(
+        redis_url,
+        protocol=2,
+        socket_timeout=_ANSWER_SECONDS,
+        socket_connect_timeout=_ANSWER_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=10,
+        retry=None,
+    )
+    # Thousands of entries a read: take the reply as the parser leaves it, instead of a dictionary per entry.
+    for command in ("XREADGROUP", "XCLAIM"):
+        client.set_response_callback(command, _as_it_is)
+    return client
+
+
+def _as_it_is(reply: Any, **_options: Any) -> Any:
+    return reply
+
+
+class StreamConsumer:
+    """Reads the streams named, in that order, on behalf of the one consumer of the one group.
+
+    Raises:
+        redis.exceptions.RedisError: from every method, when Redis cannot be reached or refuses. What was taken and not
+            acknowledged stays pending and is claimed later.
+    """
+
+    def __init__(self, client: redis.Redis, streams: Sequence[str]) -> None:
+        self._client = client
+        self._streams = tuple(streams)
+
+    def read(self, *, count: int, block: timedelta | None) -> list[Entry]:
+        """Take up to ``count`` entries of each stream that were never taken before.
+
+        Waits up to ``block`` for the first; with None it returns at once. Keep ``block`` well below five seconds: the
+        connection gives up on an answer then.
+        """
+        options: list[Any] = [] if block is None else ["BLOCK", max(1, int(block.total_seconds() * 1000))]
+        reply = self._with_group(
+            lambda: self._client.execute_command(  # type: ignore[no-untyped-call]
+                "XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, *options,
+                "STREAMS", *self._streams, *(">" for _ in self._streams),
+            )  # fmt: skip
+        )
+        return [
+            Entry(stream.decode(), entry_id.decode(), _body(fields), 1)
+            for stream, entries in reply or ()
+            for entry_id, fields in entries
+        ]
+
+    def claim(self, *, min_idle: timedelta, max_deliveries: int, count: int) -> Claimed:
+        """Take over up to ``count`` entries that have been pending for ``min_idle`` without being acknowledged.
+
+        ``min_idle`` must be longer than a batch can take. If it is not, two processes work the same entry, which is
+        wasteful but harmless: the events' unique key ignores the second copy.
+
+        An entry that ends its process, again and again, must not take its neighbours with it: the more often entries were
+        delivered, the fewer are taken at once, down to one, and those delivered least go first. So the counter of the
+        culprit alone reaches ``max_deliveries``, and it comes back as exhausted.
+        """
+        idle_ms = int(min_idle.total_seconds() * 1000)
+        claimed = Claimed([], [])
+        for stream in self._streams:
+            pending = self._with_group(
+                lambda stream=stream: self._client.xpending_range(
+                    stream, GROUP, "-", "+", min(count, _PENDING_PAGE), idle=idle_ms
+                )
+            )
+            deliveries = {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
+            exhausted = [entry_id for entry_id, times in deliveries.items() if times >= max_deliveries]
+            fewest = min((times for times in deliveries.values() if times < max_deliveries), default=0)
+            chosen = [entry_id for entry_id, times in deliveries.items() if times == fewest][: _chunk(fewest, count)]
+            claimed.exhausted.extend(self._claim(stream, exhausted, idle_ms, deliveries))
+            claimed.entries.extend(self._claim(stream, chosen, idle_ms, deliveries))
+        return claimed
+
+    def acknowledge(self, entries: Sequence[Entry]) -> None:
+        """Acknowledge ``entries`` and delete them from their streams.
+
+        Call it after the transaction that holds their events has committed. A crash in between redelivers entries that we
+        already hold; the reverse order would lose them. Not as MULTI, which a full Redis refuses; and acknowledged before
+        deleted, so that a connection cut in between leaves no entry pending without its body.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        for stream, entry_ids in _by_stream(entries).items():
+            pipeline.xack(stream, GROUP, *entry_ids)
+            pipeline.xdel(stream, *entry_ids)
+        pipeline.execute()
+
+    def append_message(self, body: bytes) -> None:
+        """Put send-trackings onto their stream, to be drained like any mailer's."""
+        self._client.xadd(MESSAGES, {"body": body})
+
+    def give_back(self, entries: Sequence[Entry]) -> None:
+        """Hand ``entries`` back unworked, through no fault of theirs: the delivery does not count against them.
+
+        They stay pending and may be claimed at once.
+        """
+        groups: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+        for entry in entries:
+            groups[entry.stream, entry.deliveries].append(entry.entry_id)
+        pipeline = self._client.pipeline(transaction=False)
+        for (stream, deliveries), entry_ids in groups.items():
+            pipeline.execute_command(  # type: ignore[no-untyped-call]
+                "XCLAIM", stream, GROUP, CONSUMER, 0, *entry_ids,
+                "IDLE", 24 * 3600 * 1000, "RETRYCOUNT", deliveries - 1, "JUSTID",
+            )  # fmt: skip
+        pipeline.execute()
+
+    def _claim(self, stream: str, entry_ids: list[str], idle_ms: int, deliveries: dict[str, int]) -> list[Entry]:
+        if not entry_ids:
+            return []
+        reply = self._client.execute_command("XCLAIM", stream, GROUP, CONSUMER, idle_ms, *entry_ids)  # type: ignore[no-untyped-call]
+        return [
+            Entry(stream, entry_id.decode(), _body(fields), deliveries[entry_id.decode()] + 1)
+            for entry_id, fields in reply
+        ]
+
+    def _with_group(self, command: Callable[[], _Reply]) -> _Reply:
+        """Run a command that needs the group; where Redis has lost it, make it anew and run the command again."""
+        try:
+            return command()
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+        self.create_group()
+        return command()
+
+    def create_group(self) -> None:
+        """Create the group on each stream, from the stream's beginning: from its end, what is there would be skipped."""
+        for stream in self._streams:
+            try:
+                self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+
+def _chunk(deliveries: int, count: int) -> int:
+    """How many entries to take at once that were handed out ``deliveries`` times already."""
+    return max(1, count >> (4 * deliveries)) if deliveries < 3 else 1
+
+
+def _by_stream(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    streams: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        streams[entry.stream].append(entry.entry_id)
+    return streams
+
+
+def _body(fields: Sequence[bytes]) -> bytes:
+    """Return the field ``body`` of an entry; an entry without one is somebody else's, and parses as malformed."""
+    for position in range(0, len(fields) - 1, 2):
+        if fields[position] == b"body":
+            return fields[position + 1]
+    return b""

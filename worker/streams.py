@@ -1,0 +1,28 @@
+"""The Redis streams between the receiver and the drain.
+
+Every key of ours in Redis:
+
+``attribution:events``    stream; one entry is one request of Event Grid. Fields: ``body``, the request's bytes untouched;
+                          ``subscription``, the Event Grid subscription it came through, if it said so.
+``attribution:messages``  stream; one entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array of
+                          them, or one a line. Written by the receiver and by any mailer that has a Redis client.
+
+Both have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process. A constant
+name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed once it has
+been idle for long enough. An entry's id carries the time at which Redis took it, so no field repeats it.
+
+No ``MAXLEN``: it would drop entries that nobody has read. The receiver's backlog limit bounds the streams instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Requests of Event Grid.
+EVENTS: Final = "attribution:events"
+#: Send-trackings of mailers.
+MESSAGES: Final = "attribution:messages"
+#: The consumer group of both streams.
+GROUP: Final = "attribution"
+#: The one consumer of the group, shared by every drain process.
+CONSUMER: Final = "drain"
