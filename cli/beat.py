@@ -15,4 +15,4 @@ def beat() -> None:
     drain goes on.
     """
     # The plain scheduler keeps no file: each entry of ours is due again within minutes, so nothing need be remembered.
-    become_celery("beat", "--scheduler=celery.beat:Scheduler")
+    become_celery("beat", "--scheduler=celery.beat:Scheduler", "--enable-remote-control", "--hostname=beat@%h")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import uvloop
 from rich.console import Console
 
 from cli.demo_view import Stage, campaign_table, replaced_rule_line, suppressed_line
@@ -43,8 +41,7 @@ def play(world: World, *, seed: int, ledger: Path, console: Console) -> bool:
     story = tell(datetime.now(UTC) - _LENGTH, seed=seed)
     started = time.monotonic()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            verdict, given_up = runner.run(_play(world, story, truth, seed, console))
+        verdict, given_up = asyncio.run(_play(world, story, truth, seed, console))
     finally:
         truth.save(ledger)
     with oracle.connect(world.database_url) as connection:
@@ -75,14 +72,13 @@ async def _play(world: World, story: Story, truth: Truth, seed: int, console: Co
         conduct=Conduct(scale=_SCALE, connections=8, reorder=20, redeliver=0.08),
     ) as playing:
         stage = Stage(console, story, truth, playing, _SCALE)
-        showing = asyncio.create_task(stage.show(world.database_url))
-        try:
-            await playing.player.play()
-            verdict = await asyncio.to_thread(_judge, truth, world.database_url)
-        finally:
-            showing.cancel()
-            with suppress(asyncio.CancelledError):
-                await showing
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stage.show(world.database_url))
+            try:
+                await playing.player.play()
+                verdict = await asyncio.to_thread(_judge, truth, world.database_url)
+            finally:
+                stage.over.set()
         return verdict, len(playing.grid.dead_letters)
 
 

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -18,7 +20,7 @@ from rich.text import Text
 from simulator import oracle
 from simulator.campaigns import Figures
 from simulator.run import Simulation
-from simulator.story import NAMES, RUNNING, UNTRACKED, Story
+from simulator.story import NAMES, RUNNING, Story
 from simulator.truth import Truth
 
 #: Seconds between two looks at the database.
@@ -38,27 +40,27 @@ class Stage:
     truth: Truth
     playing: Simulation
     scale: float
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     _started: float = field(default_factory=time.monotonic)
     _states: Counter[str] = field(default_factory=Counter)
     _parked: list[int] = field(default_factory=list)
 
     async def show(self, database_url: str) -> None:
-        """Look at the database a few times a second and draw, until cancelled."""
+        """Look at the database a few times a second and draw, until all is `over`."""
         with oracle.connect(database_url) as connection:
-            if self.console.is_terminal:
-                with Live(self.draw(), console=self.console, auto_refresh=False) as live:
-                    try:
-                        while True:
-                            await self._look(connection, _GLANCE)
-                            live.update(self.draw(), refresh=True)
-                    finally:
-                        live.update(self.draw(), refresh=True)
-            while True:
-                await self._look(connection, _LINE)
-                self.console.print(self.line())
+            if not self.console.is_terminal:
+                while not self.over.is_set():
+                    await self._look(connection, _LINE)
+                    self.console.print(self.line(), soft_wrap=True)
+                return
+            with Live(self.draw(), console=self.console, auto_refresh=False) as live:
+                while not self.over.is_set():
+                    await self._look(connection, _GLANCE)
+                    live.update(self.draw(), refresh=True)
 
     async def _look(self, connection: psycopg.Connection, wait: float) -> None:
-        await asyncio.sleep(wait)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.over.wait(), wait)
         self._states = await asyncio.to_thread(oracle.count_states, connection)
         self._parked.append(self._states["parked"])
 
@@ -86,7 +88,7 @@ class Stage:
         duplicates = tally.acknowledged - received
         grid.add_row("story", f"{steps.played / len(steps.steps):.0%}", _bar(steps.played, len(steps.steps), "cyan"))
         grid.add_row("events received", f"{received:,}", f"[dim]and {duplicates:,} of them once more[/dim]")
-        grid.add_row("messages tracked", f"{tracked:,}", _bar(tracked, len(self.truth.messages), "blue"))
+        grid.add_row("messages tracked", f"{tracked:,}", _bar(tracked, self.story.tracked, "blue"))
         attributed = self._states["attributed"]
         grid.add_row("attributed", f"[green]{attributed:,}[/green]", _bar(attributed, received, "green"))
         grid.add_row("parked", f"[yellow]{self._states['parked']:,}[/yellow]", Text(self._sparkline(), style="yellow"))
@@ -94,9 +96,11 @@ class Stage:
         return Group(Text(self._chapter(), style="bold"), grid)
 
     def _sparkline(self) -> str:
-        latest = self._parked[-_SPARKS:]
-        highest = max(self._parked, default=0) or 1
-        return "".join(_BARS[round(parked / highest * (len(_BARS) - 1))] for parked in latest)
+        """Draw how many were parked from the beginning until now, each character a stretch's highest count."""
+        stretch = -(-len(self._parked) // _SPARKS) or 1
+        peaks = [max(self._parked[start : start + stretch]) for start in range(0, len(self._parked), stretch)]
+        highest = max(peaks, default=0) or 1
+        return "".join(_BARS[round(peak / highest * (len(_BARS) - 1))] for peak in peaks)
 
 
 def _bar(completed: int, total: int, colour: str) -> ProgressBar:
@@ -105,23 +109,24 @@ def _bar(completed: int, total: int, colour: str) -> ProgressBar:
 
 def campaign_table(figures: Mapping[int, Figures]) -> RenderableType:
     """Return the figures of each campaign, as a table."""
-    table = Table(title="Campaigns", title_justify="left")
-    table.add_column("Campaign")
-    for name in ("sent", "delivered", "opens", "clicks", "other reports", "parked", "with Message-ID"):
+    table = Table(title="Campaigns", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("Campaign", no_wrap=True)
+    for name in ("sent", "delivered", "failed", "opens", "clicks", "parked", "Message-ID"):
         table.add_column(name, justify="right")
     for campaign_id, name in NAMES.items():
         of = figures[campaign_id]
-        parked = f"{of.parked:,} (never tracked)" if campaign_id == UNTRACKED else f"{of.parked:,}"
-        counts = (of.sent, of.delivered, of.opens, of.clicks, of.other_reports)
-        table.add_row(name, *(f"{count:,}" for count in counts), parked, f"{of.population_rate:.1%}")
+        counts = (of.sent, of.delivered, of.other_reports, of.opens, of.clicks, of.parked)
+        table.add_row(name, *(f"{count:,}" for count in counts), f"{of.population_rate:.1%}")
+    table.caption = "Message-ID: the share of events that carry one"
+    table.caption_justify = "left"
     return table
 
 
 def suppressed_line(figures: Mapping[int, Figures]) -> Text:
     """Say why some events of a tracked campaign stay parked."""
     return Text(
-        f"The {figures[RUNNING].parked:,} parked reports of the newsletter are of mails that Azure suppressed: they name"
-        " only Azure's own id, which a mailer on SMTP never learns, and no other report ties it to the Message-ID.",
+        f"The {figures[RUNNING].parked:,} parked reports of the newsletter are of suppressed mails. Azure names them"
+        " only by its own id, which a mailer on SMTP never learns; no other report ties it to the Message-ID.",
         style="dim",
     )
 

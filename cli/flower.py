@@ -33,7 +33,7 @@ def flower(host: str, port: int) -> None:
         )
     # In the environment, not on the command line, which every user of the machine can read.
     environment = {"FLOWER_BASIC_AUTH": auth} if auth else {}
-    become_celery("flower", f"--address={host}", f"--port={port}", environment=environment)
+    become_celery("flower", f"--address={host}", f"--port={port}", "--logging=warning", environment=environment)
 
 
 def _is_loopback(host: str) -> bool:

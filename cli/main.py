@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "bench": "Measure throughput and latency against their goals.",
     "migrate": "Bring the database to this release's schema.",
     "parked": "Show what waits for its message, and act on it.",
+    "quarantine": "Show what could not be read, and why.",
     "receiver": "Run the receiver.",
     "worker": "Run a Celery worker.",
     "beat": "Run the beat, one per installation.",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def up(port: int, flower_port: int, state_dir: Path) -> None:
         programs = _programs(servers, port, flower_port, flower_auth)
         try:
             Supervisor(state_dir, programs, show).run(
-                on_ready=lambda: console.print(_addresses(servers, port, flower_port, flower_auth))
+                on_ready=lambda: _print_addresses(console, servers, port, flower_port, flower_auth)
             )
         except KeyboardInterrupt:
             console.print("Stopped. The data stay for the next time.", style="dim")
@@ -81,6 +80,8 @@ def _programs(servers: Services, port: int, flower_port: int, flower_auth: str) 
         "ATTRIBUTION_PORT": str(port),
         "ATTRIBUTION_FLOWER_AUTH": flower_auth,
         "PYTHONUNBUFFERED": "1",
+        # Who runs this as root, in a container or in CI, knows it.
+        "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
     }
     if not any(os.environ.get(name) for name in _CALLER_SETTINGS):
         environment["ATTRIBUTION_INSECURE"] = "true"
@@ -105,14 +106,15 @@ def _refuse_taken(port: int, option: str) -> None:
         raise click.UsageError(f"Port {port} is taken by another program. Choose another one with {option}.")
 
 
-def _addresses(servers: Services, port: int, flower_port: int, flower_auth: str) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("Events", f"POST http://127.0.0.1:{port}/eventgrid")
-    table.add_row("Messages", f"POST http://127.0.0.1:{port}/messages")
-    table.add_row("Metrics", f"http://127.0.0.1:{port}/metrics")
-    table.add_row("Flower", f"http://{flower_auth}@127.0.0.1:{flower_port}/")
-    # The servers' passwords are good for this machine's loopback address only. The user's own are not ours to show.
-    table.add_row("PostgreSQL", servers.database_url if servers.postgres else "yours, of ATTRIBUTION_DATABASE_URL")
-    table.add_row("Redis", servers.redis_url if servers.redis else "yours, of ATTRIBUTION_REDIS_URL")
-    table.add_row("", "Ctrl-C stops everything.")
-    return table
+def _print_addresses(console: Console, servers: Services, port: int, flower_port: int, flower_auth: str) -> None:
+    addresses = {
+        "Events": f"http://127.0.0.1:{port}/eventgrid",
+        "Messages": f"http://127.0.0.1:{port}/messages",
+        "Metrics": f"http://127.0.0.1:{port}/metrics",
+        "Flower": f"http://{flower_auth}@127.0.0.1:{flower_port}/",
+        # The servers' passwords are good on this machine only. The user's own are not ours to show.
+        "PostgreSQL": servers.database_url if servers.postgres else "yours, of ATTRIBUTION_DATABASE_URL",
+        "Redis": servers.redis_url if servers.redis else "yours, of ATTRIBUTION_REDIS_URL",
+    }
+    lines = [Text.assemble("  ", (f"{name:<12}", "bold"), (address, "cyan")) for name, address in addresses.items()]
+    console.print("", *lines, "  Ctrl-C stops everything.", "", sep="\n")

@@ -214,7 +214,6 @@ class EventGrid:
             return
         batch.attempts += 1
         self.tally.requests += 1
-        self.tally.retries += batch.attempts > 1
         request = asyncio.create_task(self._post(batch))
         done, _ = await asyncio.wait({request}, timeout=self._conduct.response_timeout)
         if done:
@@ -287,6 +286,7 @@ class EventGrid:
         if due_at - batch.first_tried_at > retry.TIME_TO_LIVE * self._conduct.scale:
             self._give_up(batch, "TimeToLiveExceeded", outcome, status)
             return
+        self.tally.retries += 1
         self._later(wait, batch)
 
     def _give_up(self, batch: _Batch, reason: str, outcome: str, status: int | None) -> None:

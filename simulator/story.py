@@ -24,9 +24,9 @@ CANCELLED: Final = 41
 RUNNING: Final = 42
 UNTRACKED: Final = 900
 NAMES: Final = {
-    CANCELLED: "Autumn sale, cancelled yesterday",
+    CANCELLED: "Autumn sale, cancelled",
     RUNNING: "Newsletter, running",
-    UNTRACKED: "Another team's mail",
+    UNTRACKED: "Another team's, never tracked",
 }
 
 _SALE_MESSAGES: Final = 300
@@ -56,6 +56,11 @@ class Story:
 
     steps: list[Step]
     seconds: float
+
+    @property
+    def tracked(self) -> int:
+        """How many messages are tracked before it is over."""
+        return sum(isinstance(step.action, Track) for step in self.steps)
 
     def chapter(self, seconds: float) -> str:
         """Say in a sentence what goes on at that time."""

@@ -48,8 +48,13 @@ class Supervisor:
     """
 
     def __init__(self, folder: Path, programs: Sequence[Program], show: Show) -> None:
-        self._show = show
-        self._children = [_Child(program, PidFile(folder / f"{program.name}.pid"), show) for program in programs]
+        def show_if_possible(name: str, line: str) -> None:
+            # A terminal that was closed takes no more lines. All must still be ended in order.
+            with suppress(OSError):
+                show(name, line)
+
+        self._show = show_if_possible
+        self._children = [_Child(program, PidFile(folder / f"{program.name}.pid"), self._show) for program in programs]
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Start the programs in order and stay until asked to end, by Ctrl-C or SIGTERM; then end them in reverse.

@@ -1,4 +1,4 @@
-"""The drain process: ``python -m tasks.drainer``. Each Celery worker keeps some of them alive.
+"""The drain process: ``python -m tasks.drainer [PARENT_PID]``. Each Celery worker keeps some of them alive.
 
 It reads and parses the next batch while PostgreSQL works on the present one: the two use different cores, and either alone
 would leave one of them idle.
@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -20,9 +21,11 @@ from types import FrameType
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.migrate import require_current
+from db.migrate import DatabaseNotMigrated
+from tasks.checks import check_servers
 from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, bodies_of, drain_abandoned, drain_batch
+from worker.errors import AttributionError
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
 from worker.stream_consumer import Entry
@@ -40,11 +43,11 @@ PAUSE_SECONDS = 1.0
 class Drainer:
     """A reader thread that stays one batch ahead, and the thread that records and acknowledges."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, parent: int | None = None) -> None:
         self._ctx = ctx
+        self._parent = parent
         self._stopping = threading.Event()
         self._ready: queue.Queue[Batch] = queue.Queue(maxsize=1)
-        self._parent = os.getppid()
         self._claim_at = 0.0
 
     def stop(self) -> None:
@@ -52,11 +55,11 @@ class Drainer:
         self._stopping.set()
 
     def run(self) -> None:
-        """Drain until `stop` is called, or the process that started this one is gone."""
+        """Drain until `stop` is called, or the process ``parent``, which started this one, is gone."""
         reader = threading.Thread(target=self._read, name="reader", daemon=True)
         reader.start()
         while reader.is_alive() or not self._ready.empty():
-            if os.getppid() != self._parent:
+            if self._parent is not None and os.getppid() != self._parent and not self._stopping.is_set():
                 _log.warning("the worker that started this drain process is gone; stopping")
                 self.stop()
             try:
@@ -113,15 +116,19 @@ class Drainer:
 
 
 def main() -> None:
-    """Run one drain process until SIGTERM or SIGINT."""
+    """Run one drain process until SIGTERM or SIGINT, or until the process named on the command line is gone."""
+    parent = int(sys.argv[1]) if len(sys.argv) > 1 else None
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)
-    require_current(settings.database_url.get_secret_value())
+    try:
+        check_servers(settings)
+    except (AttributionError, DatabaseNotMigrated, RedisError, SQLAlchemyError) as error:
+        raise SystemExit(f"The drain does not start. {error}") from None
     # A batch is tens of thousands of small tuples that live for one batch, none of them in a cycle. Python's default is to
     # look for cycles every few hundred of them, which took a third of the time.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
-    drainer = Drainer(make_context(settings))
+    drainer = Drainer(make_context(settings), parent)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         drainer.stop()

@@ -17,19 +17,24 @@ from tasks.messages import MessagePipeline
 from worker.app import app
 
 _log = logging.getLogger(__name__)
+#: What positional arguments of `track_message` mean, in their order.
+_FIELDS = ("internet_message_id", "campaign_id", "subscriber_id", "azure_message_id", "sent_at", "smtp_server_uuid")
 _PIPELINE = MessagePipeline(tracked_via="celery")
 
 
 @app.task(name="track_message", bind=True)
-def track_message(self: Task[..., str], **tracking: Any) -> str:
-    """Track one message. The keyword arguments are the fields of docs/tracking.md."""
-    return _track(self, tracking)
+def track_message(self: Task[..., str], *args: Any, **tracking: Any) -> str:
+    """Track one message: ``internet_message_id``, ``campaign_id`` and the other fields of docs/tracking.md.
+
+    It takes whatever it is given: a call with the wrong arguments is quarantined, where a TypeError would lose it.
+    """
+    return _track(self, [*args] if len(args) > len(_FIELDS) else dict(zip(_FIELDS, args, strict=False)) | tracking)
 
 
 @app.task(name="track_messages", bind=True)
-def track_messages(self: Task[..., str], messages: list[dict[str, Any]]) -> str:
-    """Track many messages in one transaction: the way to track a campaign."""
-    return _track(self, messages)
+def track_messages(self: Task[..., str], messages: Any = None, *args: Any, **more: Any) -> str:
+    """Track many messages, given as a list, in one transaction: the way to track a campaign."""
+    return _track(self, [messages, *args, more] if args or more else messages)
 
 
 def _track(task: Task[..., str], trackings: Any) -> str:

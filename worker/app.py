@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, task_unknown
+from celery.signals import setup_logging, task_unknown
 
 from worker import kombu_guard
+from worker.celery_logs import restrain_celery
 from worker.drain_keeper import DrainKeeper
 from worker.logs import configure_logs
-from worker.redis_checks import require_safe_redis
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ kombu_guard.install()
 app = Celery(
     "attribution",
     task_cls="worker.private_task:PrivateTask",
-    include=["tasks.drain", "tasks.track", "tasks.parked"],
+    include=["tasks.checks", "tasks.drain", "tasks.track", "tasks.parked"],
 )
 app.config_from_object("worker.celeryconfig")
 app.steps["worker"].add(DrainKeeper)
@@ -31,17 +31,11 @@ app.steps["worker"].add(DrainKeeper)
 def _configure_logs(**_signal: Any) -> None:
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)
-
-
-@celeryd_init.connect
-def _refuse_unsafe_redis(**_signal: Any) -> None:
-    """Refuse to start a worker against a Redis that may lose what it has acknowledged."""
-    settings = WorkerSettings.read()
-    if not settings.allow_unsafe_redis:
-        require_safe_redis(settings.redis_url.get_secret_value())
+    restrain_celery(settings.log_level)
 
 
 @task_unknown.connect
 def _say_what_is_unknown(name: str, **_signal: Any) -> None:
     """A mailer newer or older than this worker asks for a task that it does not have: Celery drops the message."""
-    _log.error("dropped a message for the task %r, which this version does not have; deploy worker and mailer together", name)
+    _log.error("a mailer asked for a task that this version does not have; deploy worker and mailer together",
+               extra={"task": name})  # fmt: skip

@@ -7,6 +7,7 @@ started by one, the stream could never be emptied to make room. docs/adr/0006-dr
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -14,17 +15,23 @@ import time
 from typing import Any, Final
 
 from celery import bootsteps
+from celery.worker import state
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker.settings import WorkerSettings
+from worker.stream_consumer import connect
+from worker.streams import PROBE
 
 _log = logging.getLogger(__name__)
 
-#: What each drain process runs.
+#: What each drain process runs, followed by the pid of the worker, with which it is to end.
 COMMAND: Final = (sys.executable, "-m", "tasks.drainer")
 #: Seconds before a drain process that ended is started again: it may have ended because PostgreSQL is away.
 RESTART_SECONDS = 1.0
 #: Seconds a drain process has to finish what it has read when the worker stops.
 STOP_SECONDS = 30.0
+#: Seconds between two looks at whether a full Redis has room again.
+ROOM_SECONDS = 1.0
 
 
 class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -43,6 +50,7 @@ class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
             keeper = threading.Thread(target=self._keep, args=(number,), name=f"drain-keeper-{number}", daemon=True)
             keeper.start()
             self._keepers.append(keeper)
+        self._wait_for_room()
 
     def stop(self, parent: Any) -> None:
         """Stop them, leaving each the time to finish its batch."""
@@ -52,9 +60,28 @@ class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
 
     close = terminate = stop
 
+    def _wait_for_room(self) -> None:
+        """Wait while Redis is full, before Celery's own connection starts.
+
+        Celery ends at once on a Redis that refuses writes. Started again and again by its supervisor, it would end before
+        the drain processes, which alone can make room, had got anything done.
+        """
+        settings = WorkerSettings.read()
+        broker = connect((settings.broker_url or settings.redis_url).get_secret_value())
+        while not (state.should_stop or state.should_terminate):
+            try:
+                broker.set(PROBE, b"", px=1000)
+            except OutOfMemoryError:
+                _log.warning("Redis is full; Celery waits until the drain has made room")
+                self._stopping.wait(ROOM_SECONDS)
+            except RedisError:
+                return  # Celery has its own patience with a Redis that is away
+            else:
+                return
+
     def _keep(self, number: int) -> None:
         while not self._stopping.is_set():
-            process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen([*COMMAND, str(os.getpid())], stdin=subprocess.DEVNULL)
             _log.info("drain process %d runs as pid %d", number, process.pid)
             while process.poll() is None and not self._stopping.wait(0.2):
                 pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 
 class _Drained(Protocol):
@@ -21,6 +21,47 @@ class _Drained(Protocol):
     refused: int
     quarantined: dict[str, int]
 
+
+# The receiver.
+
+REQUESTS = Counter(
+    "attribution_requests_total",
+    "Requests answered by the receiver, by route (eventgrid, messages) and status; `gone` if the caller left before.",
+    ["route", "status"],
+)
+CALLERS_REFUSED = Counter(
+    "attribution_callers_refused_total",
+    "Requests answered 404 because the caller proved nothing (missing), or the wrong thing (secret, token).",
+    ["route", "reason"],
+)
+HANDSHAKES = Counter(
+    "attribution_handshakes_total",
+    "Subscription handshakes, by schema (eventgrid, cloudevents) and outcome (granted, refused).",
+    ["schema", "outcome"],
+)
+APPENDED = Counter("attribution_entries_appended_total", "Entries that Redis confirmed, by stream.", ["stream"])
+APPEND_FAILURES = Counter(
+    "attribution_append_failures_total",
+    "Appends without a confirmation: Redis unreachable, full, read_only, or refusing them otherwise.",
+    ["reason"],
+)
+APPEND_SECONDS = Histogram(
+    "attribution_append_seconds",
+    "Time from a request's body being complete to Redis's confirmation.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+SHED = Counter(
+    "attribution_requests_shed_total",
+    "Requests answered 503 to spare Redis: too many entries wait on the stream (backlog), or its memory fills (memory).",
+    ["reason"],
+)
+BACKLOG_ENTRIES = Gauge("attribution_backlog_entries", "Entries on a stream, as the receiver last saw it.", ["stream"])
+REDIS_MEMORY_RATIO = Gauge(
+    "attribution_redis_memory_ratio", "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit."
+)
+REDIS_WRITABLE = Gauge("attribution_redis_writable", "1 if Redis took the receiver's last trial write, else 0.")
+
+# The drain.
 
 EVENTS = Counter(
     "attribution_events_total",

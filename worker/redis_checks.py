@@ -1,60 +1,104 @@
-"""Is this Redis one that keeps what it acknowledges? Asked once, before the first 200 and before the first drain."""
+"""Is this Redis one that keeps what it acknowledges? Asked before the first 200 and before the first drain."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.retry import Retry
 
-from worker.errors import RedisUnsafe
+from worker.errors import RedisUnsafe, SettingsInvalid
 
 _log = logging.getLogger(__name__)
 
+_ANSWER_SECONDS = 2
+
 #: What each setting must be, and what is lost where it is not.
 _REQUIRED = {
-    "maxmemory-policy": ("noeviction", "it may evict the streams when its memory is full, acknowledged events and all"),
-    "appendonly": ("yes", "it keeps the streams in memory only and loses them when it restarts"),
-    "appendfsync": ("always", "it answers before the disk has the data and loses the last second or two with the power"),
+    "maxmemory-policy": (
+        "noeviction",
+        "once it has a maxmemory and that is full, it may evict the streams, acknowledged events and all",
+    ),
+    "appendonly": ("yes", "it keeps the streams in memory only and loses them when it stops"),
+    "appendfsync": (
+        "always",
+        "it answers before the disk has the data, and loses the last second or two when the power fails or the disk stalls",
+    ),
+    "no-appendfsync-on-rewrite": (
+        "no",
+        "while it rewrites its append-only file it answers before the disk has the data",
+    ),
 }
+_REMEDY = (
+    "Change redis.conf and, to spare a restart, send it `{commands}`."
+    " ATTRIBUTION_ALLOW_UNSAFE_REDIS=true starts all the same."
+)
 
 
-def check_redis(settings: dict[str, str]) -> None:
-    """Judge what ``CONFIG GET`` answered.
+def check_redis(settings: Mapping[str, str]) -> None:
+    """Judge what ``CONFIG GET`` answered. A setting that is not there is not judged.
 
     Raises:
         RedisUnsafe: a sentence for each setting that loses data, with the line that cures it.
     """
-    faults = [
-        f"{name} is {settings[name]!r}: {harm}. Set `{name} {required}` in redis.conf, or `CONFIG SET {name} {required}`."
+    faults = {
+        name: f"{name} is {settings[name]!r}: {harm}; it must be `{name} {required}`."
         for name, (required, harm) in _REQUIRED.items()
         if name in settings and settings[name] != required
-    ]
+    }
     if faults:
+        commands = "` and `".join(f"CONFIG SET {name} {_REQUIRED[name][0]}" for name in faults)
         raise RedisUnsafe(
-            f"This Redis may lose what it acknowledged. {' '.join(faults)}"
-            " ATTRIBUTION_ALLOW_UNSAFE_REDIS=true starts all the same."
+            f"This Redis may lose what it acknowledged. {' '.join(faults.values())} {_REMEDY.format(commands=commands)}"
         )
 
 
 def require_safe_redis(redis_url: str) -> None:
-    """Ask the Redis at ``redis_url`` for its settings and judge them.
+    """Ask the Redis at ``redis_url`` for its settings and judge them. Takes a few seconds at the most.
 
-    A managed Redis may forbid the question; that is logged, and its operator's word is taken.
+    A managed Redis may forbid the question; that is logged, and its operator's word is taken, except for the eviction
+    policy, which any Redis tells.
 
     Raises:
         RedisUnsafe: it may lose data.
+        SettingsInvalid: ``redis_url`` is not one.
         redis.exceptions.RedisError: it cannot be reached.
     """
-    with redis.Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5, decode_responses=True) as client:
+    with _connect(redis_url) as client:
         try:
-            settings = client.config_get(*_REQUIRED)
+            # One at a time: Redis 6 takes no more.
+            answers = [cast(dict[str, str], client.config_get(name)) for name in _REQUIRED]
+            settings = {name: value for answer in answers for name, value in answer.items()}
         except ResponseError:
-            _log.warning("this Redis does not say how it is configured; make sure that %s", required_settings())
-            return
+            settings = _visible_settings(client)
+            _log.warning(
+                "this Redis does not let us see how it is configured; make sure that %s",
+                ", ".join(f"{name} is {required}" for name, (required, _) in _REQUIRED.items() if name not in settings),
+            )
     check_redis(settings)
 
 
-def required_settings() -> str:
-    """Name the settings that a safe Redis has."""
-    return ", ".join(f"{name} is {required}" for name, (required, _) in _REQUIRED.items())
+def _visible_settings(client: redis.Redis) -> dict[str, str]:
+    """Return what a Redis that forbids ``CONFIG GET`` tells all the same."""
+    with suppress(ResponseError):
+        return {"maxmemory-policy": cast(dict[str, Any], client.info("memory"))["maxmemory_policy"]}
+    return {}
+
+
+def _connect(redis_url: str) -> redis.Redis:
+    try:
+        return redis.Redis.from_url(
+            redis_url,
+            protocol=2,
+            decode_responses=True,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:  # its text may hold a part of the password
+        raise SettingsInvalid("ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded.") from None

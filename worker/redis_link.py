@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from ssl import SSLContext
@@ -22,7 +22,7 @@ import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import RedisError
 
-from worker.errors import RedisUnsafe, StreamUnavailable
+from worker.errors import RedisUnsafe, SettingsInvalid, StreamUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class RedisConnection(asyncio.Protocol):
             StreamUnavailable: from here or from the future, when there is no answer in time, or no connection. The
                 command may have been carried out.
         """
-        if self.lost.done():
-            raise StreamUnavailable(self.lost.result())
+        if self._transport.is_closing():
+            raise StreamUnavailable(self._why)
         packed = hiredis.pack_command(command)
         size = len(packed)
         if self._unanswered and self._unanswered_bytes + size > _UNANSWERED_BYTES:
@@ -115,7 +115,7 @@ class RedisConnection(asyncio.Protocol):
         self._unanswered.clear()
 
     def _send(self) -> None:
-        if not self.lost.done():
+        if not self._transport.is_closing():
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -131,13 +131,12 @@ class RedisConnection(asyncio.Protocol):
             self._watchdog = self._loop.call_later(remaining_seconds, self._watch)
 
 
-async def open_connection(url: str, timeout: timedelta) -> RedisConnection:
-    """Connect, sign in and choose the database, as ``url`` says.
+async def open_connection(options: Mapping[str, Any], timeout: timedelta) -> RedisConnection:
+    """Connect, sign in and choose the database, as ``options``, made by `parse_url`, say.
 
     Raises:
         StreamUnavailable: it did not work out within ``timeout``. The message says why, without the password.
     """
-    options = parse_url(url)
     loop = asyncio.get_running_loop()
     connection: RedisConnection | None = None
     try:
@@ -163,13 +162,13 @@ async def open_connection(url: str, timeout: timedelta) -> RedisConnection:
     return connection
 
 
-def _ssl_context(options: Any) -> SSLContext | None:
+def _ssl_context(options: Mapping[str, Any]) -> SSLContext | None:
     if "connection_class" not in options:
         return None
     return SSLConnection(**{name: value for name, value in options.items() if name.startswith("ssl_")}).ssl_context.get()
 
 
-def _greeting(options: Any) -> list[tuple[bytes, ...]]:
+def _greeting(options: Mapping[str, Any]) -> list[tuple[bytes, ...]]:
     commands: list[tuple[bytes, ...]] = []
     if password := options.get("password"):
         user = (options["username"].encode(),) if options.get("username") else ()
@@ -185,10 +184,16 @@ class RedisLink:
     Use it as a context manager. Entering waits for the first attempt to connect and not longer: while Redis is away, calls
     fail at once. ``check`` is called in a thread before each connection is used; it may block, and raise `RedisUnsafe` or a
     `redis.exceptions.RedisError`.
+
+    Raises:
+        SettingsInvalid: ``url`` is not one.
     """
 
     def __init__(self, url: str, *, timeout: timedelta, check: Callable[[], None] = lambda: None) -> None:
-        self._url = url
+        try:
+            self._options: Mapping[str, Any] = cast(Mapping[str, Any], parse_url(url))
+        except ValueError:  # its text may hold a part of the password
+            raise SettingsInvalid("ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded.") from None
         self._timeout = timeout
         self._check = check
         self._connection: RedisConnection | None = None
@@ -222,7 +227,7 @@ class RedisLink:
             pause_seconds = _PAUSE_SECONDS
             try:
                 await asyncio.to_thread(self._check)
-                connection = await open_connection(self._url, self._timeout)
+                connection = await open_connection(self._options, self._timeout)
             except RedisUnsafe as error:
                 self._note(error, logging.ERROR)
                 pause_seconds = _UNSAFE_PAUSE_SECONDS
@@ -239,7 +244,7 @@ class RedisLink:
         _log.info("Redis is connected")
         self._connection = connection
         self._attempted.set()
-        why = await connection.lost
+        why = await asyncio.shield(connection.lost)  # stopping must not cancel it
         self._connection = None
         self._why = why
         _log.warning("Redis is away: %s", why)

@@ -10,7 +10,7 @@ import ipaddress
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsInvalid
@@ -22,6 +22,19 @@ EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
 SHORTEST_SECRET = 16
 
 Comma = NoDecode  # a list written with commas in the environment, not as JSON
+
+
+def _seconds(value: object) -> object:
+    """Take a bare number in the environment for seconds; leave ISO 8601 to pydantic."""
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
 def _split(value: object) -> object:
@@ -109,8 +122,8 @@ class ReceiverSettings(CommonSettings):
     body_limit_bytes: int = Field(
         8 * 1024 * 1024, ge=2 * 1024 * 1024, description="Largest body accepted; Event Grid sends about 2 MiB at most."
     )
-    body_timeout: timedelta = Field(timedelta(seconds=10), description="Time a caller has to send its body.")
-    redis_timeout: timedelta = Field(
+    body_timeout: Duration = Field(timedelta(seconds=10), description="Time a caller has to send its body.")
+    redis_timeout: Duration = Field(
         timedelta(seconds=2), description="Time Redis has to confirm an append before the caller is told 503."
     )
     backlog_limit: int = Field(
@@ -163,7 +176,7 @@ class WorkerSettings(CommonSettings):
     broker_url: SecretStr | None = Field(
         None, description="Redis that holds Celery's queues, if it is to be another than the streams' one."
     )
-    statement_timeout: timedelta = Field(
+    statement_timeout: Duration = Field(
         timedelta(seconds=15), description="Longest a statement may run before PostgreSQL ends it."
     )
     drain_processes: int = Field(1, ge=0, le=64, description="Processes each worker keeps draining the streams.")
@@ -173,23 +186,23 @@ class WorkerSettings(CommonSettings):
     drain_batch_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, description="Size of bodies above which a batch is cut; a larger body is one by itself."
     )
-    claim_after: timedelta = Field(
+    claim_after: Duration = Field(
         timedelta(seconds=60), description="Idle time after which an unacknowledged entry is taken for abandoned."
     )
     max_deliveries: int = Field(
         5, ge=2, description="Deliveries after which an entry that keeps ending its drain is quarantined whole."
     )
-    park_schedule: Annotated[tuple[timedelta, ...], Comma] = Field(
+    park_schedule: Annotated[tuple[Duration, ...], Comma] = Field(
         tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 3600, 21600)),
         description="Waits before each retry of a parked event, separated by commas; the last one repeats.",
     )
     park_jitter_percent: int = Field(
         10, ge=0, le=50, description="How far each wait strays, either way, so that retries spread out."
     )
-    park_deadline: timedelta = Field(
+    park_deadline: Duration = Field(
         timedelta(days=7), description="Age at which a parked event expires. It is revived if its message turns up."
     )
-    sweep_interval: timedelta = Field(
+    sweep_interval: Duration = Field(
         timedelta(seconds=2), description="How often due retries, and messages tracked behind our back, are looked for."
     )
     sweep_limit: int = Field(5000, ge=1, description="Most parked events one sweep takes into a transaction.")

@@ -72,7 +72,12 @@ SELECT count(*)
        IS DISTINCT FROM (e.internet_message_id, e.azure_message_id, e.event_timestamp, {stored_columns});
 
 -- name: has_listmonk
-SELECT to_regclass('campaigns') IS NOT NULL AND to_regclass('subscribers') IS NOT NULL;
+-- Another mailer may have tables of these names; listmonk's have a column uuid.
+SELECT count(*) = 2
+  FROM pg_attribute
+ WHERE attrelid IN (to_regclass('campaigns'), to_regclass('subscribers'))
+   AND attname = 'uuid'
+   AND atttypid = CAST('uuid' AS regtype);
 
 -- name: resolve_headers
 -- The rare events that carry the mailer's own headers back: turn what they name into ids, where it names anything.

@@ -27,6 +27,8 @@ EXAMPLES = {
     "stream": DOCS / "examples" / "track_by_redis.py",
     "celery": DOCS / "examples" / "track_by_celery.py",
 }
+#: What a door may be called in the database: the receiver puts what it is posted on the stream, too.
+NAMES = {"http": {"http", "stream"}, "stream": {"stream"}, "celery": {"celery"}}
 
 
 def environment(stack: Any) -> dict[str, str]:
@@ -71,7 +73,9 @@ def test_example_tracks_a_message(running_stack: Any, tmp_path: Path, door: str)
     message_id = new_message_id()
     ran = run(door, tmp_path, "--campaign=7", "--subscriber=12", message_id, **environment(running_stack))
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert tracked(running_stack, message_id) == (7, 12, door)
+    campaign_id, subscriber_id, tracked_via = tracked(running_stack, message_id)
+    assert (campaign_id, subscriber_id) == (7, 12)
+    assert tracked_via in NAMES[door]
 
 
 @pytest.mark.parametrize("door", EXAMPLES)
@@ -81,7 +85,7 @@ def test_example_leaves_the_subscriber_out_of_a_message_to_several(
     message_id = new_message_id()
     ran = run(door, tmp_path, "--campaign=8", message_id, **environment(running_stack))
     assert ran.returncode == 0
-    assert tracked(running_stack, message_id) == (8, None, door)
+    assert tracked(running_stack, message_id)[:2] == (8, None)
 
 
 @pytest.mark.parametrize("door", ["stream", "celery"])

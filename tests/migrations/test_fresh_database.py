@@ -125,7 +125,7 @@ def test_database_that_cannot_hold_every_script_is_refused(database_server: Data
     url = urlsplit(database_server.url)._replace(path=f"/{name}").geturl()
     with connect(database_server.url) as connection:
         connection.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'".encode()
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'".encode()
         )
     try:
         with pytest.raises(MigrationFailed, match=f"The database's encoding is {encoding}. It must be UTF8"):

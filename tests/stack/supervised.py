@@ -10,7 +10,8 @@ from stack.processes import Program, Supervisor
 
 
 def _show(name: str, line: str) -> None:
-    print(f"{name}: {line}", flush=True)
+    sys.stdout.write(f"{name}: {line}\n")  # in one piece, as lines come from several threads
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

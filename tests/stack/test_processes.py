@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,42 @@ FOREVER = "echo up; while true; do sleep 0.1; done"
 ROOT = Path(__file__).parents[2]
 
 
-def supervise(folder: Path, **scripts: str) -> subprocess.Popen[str]:
-    """Start a supervisor in a process of its own, and return when its programs run."""
-    arguments = [part for item in scripts.items() for part in item]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.stack.supervised", folder, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+Supervise = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Supervise]:
+    """Start a supervisor of scripts in a process of its own, which is gone after the test."""
+    started = []
+
+    def start(**scripts: str) -> subprocess.Popen[str]:
+        arguments = [part for item in scripts.items() for part in item]
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.stack.supervised", tmp_path, *arguments],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        with process:
+            while process.poll() is None:  # the first asks it to end, the second to hurry
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+
+
+@pytest.fixture
+def supervise(start: Supervise) -> Supervise:
+    """The same, returning when the scripts run. Each says "up" when it does."""
+    return lambda **scripts: _await(start(**scripts), scripts)
+
+
+def _await(process: subprocess.Popen[str], scripts: dict[str, str]) -> subprocess.Popen[str]:
     assert process.stdout is not None
     awaited = {"all: ready\n", *(f"{name}: up\n" for name in scripts)}
     while awaited:
@@ -93,8 +120,10 @@ def test_readiness_is_told_once_when_all_that_listen_do_so(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_asked_to_end_it_ends_all_in_reverse_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    supervisor = supervise(tmp_path, one=FOREVER, two=FOREVER, three=FOREVER)
+def test_asked_to_end_it_ends_all_in_reverse_order(
+    supervise: Supervise, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    supervisor = supervise(one=FOREVER, two=FOREVER, three=FOREVER)
     os.killpg(supervisor.pid, number)  # as a terminal does; the programs get only what the supervisor gives them
     output, _ = supervisor.communicate(timeout=20)
     assert output.splitlines() == ["three: ending", "two: ending", "one: ending"]
@@ -102,15 +131,24 @@ def test_asked_to_end_it_ends_all_in_reverse_order(tmp_path: Path, number: signa
     assert left_in(tmp_path) == []
 
 
-def test_programs_may_finish_their_work_first(tmp_path: Path) -> None:
-    supervisor = supervise(tmp_path, one="trap 'sleep 1; echo finished; exit 0' TERM; " + FOREVER)
+def test_a_closed_terminal_ends_all_as_well(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise(one=FOREVER, two=FOREVER)
+    assert supervisor.stdout is not None
+    supervisor.stdout.close()
+    supervisor.send_signal(signal.SIGHUP)
+    supervisor.wait(timeout=20)
+    assert left_in(tmp_path) == []
+
+
+def test_programs_may_finish_their_work_first(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise(one="trap 'sleep 1; echo finished; exit 0' TERM; " + FOREVER)
     supervisor.terminate()
     output, _ = supervisor.communicate(timeout=20)
     assert output.splitlines() == ["one: ending", "one: finished"]
 
 
-def test_one_that_will_not_end_is_killed_after_its_grace(tmp_path: Path) -> None:
-    supervisor = supervise(tmp_path, stubborn="trap '' TERM; " + FOREVER)
+def test_one_that_will_not_end_is_killed_after_its_grace(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise(stubborn="trap '' TERM; " + FOREVER)
     supervisor.terminate()
     started = time.monotonic()
     supervisor.communicate(timeout=20)
@@ -118,8 +156,8 @@ def test_one_that_will_not_end_is_killed_after_its_grace(tmp_path: Path) -> None
     assert left_in(tmp_path) == []
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    supervisor = supervise(tmp_path, one="trap '' TERM; " + FOREVER)
+def test_a_second_ctrl_c_does_not_wait(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise(one="trap '' TERM; " + FOREVER)
     assert supervisor.stdout is not None
     supervisor.send_signal(signal.SIGINT)
     assert supervisor.stdout.readline() == "one: ending\n"
@@ -128,8 +166,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
-def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
-    supervisor = supervise(tmp_path, one="sleep 300 & echo $! > " + str(tmp_path / "grandchild") + "; " + FOREVER)
+def test_what_a_program_started_ends_with_it(supervise: Supervise, tmp_path: Path) -> None:
+    supervisor = supervise(one="sleep 300 & echo $! > " + str(tmp_path / "grandchild") + "; " + FOREVER)
     grandchild = eventually(lambda: _read_number(tmp_path / "grandchild"))
     supervisor.terminate()
     supervisor.communicate(timeout=20)
@@ -144,13 +182,13 @@ def _read_number(file: Path) -> int:
     return int(text)
 
 
-def test_programs_of_a_killed_supervisor_end_before_the_next_start(tmp_path: Path) -> None:
-    killed = supervise(tmp_path, one=FOREVER)
+def test_programs_of_a_killed_supervisor_end_before_the_next_start(supervise: Supervise, tmp_path: Path) -> None:
+    killed = supervise(one=FOREVER)
     killed.kill()
     killed.communicate()
     assert left_in(tmp_path) == ["one"]
     before = PidFile(tmp_path / "one.pid").running()
-    supervisor = supervise(tmp_path, one=FOREVER)
+    supervisor = supervise(one=FOREVER)
     after = PidFile(tmp_path / "one.pid").running()
     assert before != after
     assert after is not None
@@ -159,16 +197,13 @@ def test_programs_of_a_killed_supervisor_end_before_the_next_start(tmp_path: Pat
     assert left_in(tmp_path) == []
 
 
-def test_a_request_to_end_while_leftovers_are_ended_is_honoured(tmp_path: Path) -> None:
-    killed = supervise(tmp_path, one="trap '' TERM; " + FOREVER)
+def test_a_request_to_end_while_leftovers_are_ended_is_honoured(
+    supervise: Supervise, start: Supervise, tmp_path: Path
+) -> None:
+    killed = supervise(one="trap '' TERM; " + FOREVER)
     killed.kill()
     killed.communicate()
-    supervisor = subprocess.Popen(
-        [sys.executable, "-m", "tests.stack.supervised", tmp_path, "one", FOREVER],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    supervisor = start(one=FOREVER)
     assert supervisor.stdout is not None
     assert supervisor.stdout.readline() == "one: ending the one that a killed run left behind\n"
     supervisor.terminate()

@@ -1,0 +1,190 @@
+"""PostgreSQL and Redis to measure on, and the processes of the system that are measured.
+
+The servers are private and new in each run. They are what production has (an fsync before each commit and before each
+acknowledged append), except for what would happen at moments of its own choosing: checkpoints, autovacuum and rewrites of
+the append-only file. Those are had between the rounds instead, so that each round finds the same state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+from benchmarks.seeds import seed_messages, settle
+from db.migrate import upgrade
+from stack.services import remove, services
+from stack.state import StateFolder
+
+_POSTGRES: Final = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+    # When each row was committed, by the clock that the clients read too: they are on the same machine.
+    "track_commit_timestamp": "on",
+    "track_wal_io_timing": "on",
+}
+_REDIS: Final = {"auto-aof-rewrite-percentage": "0"}
+
+#: Seconds a process has to start, and to end.
+_START_SECONDS = 30.0
+_END_SECONDS = 30.0
+
+
+class Lost(Exception):
+    """What came out is not what went in, or a process of the system failed: the run is void."""
+
+
+def expect(what: str, found: object, expected: object) -> None:
+    """Compare a count with what it must be.
+
+    Raises:
+        Lost: it is another.
+    """
+    if found != expected:
+        raise Lost(f"{what}: {found} where {expected} were expected.")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = _START_SECONDS) -> None:
+    """Wait for ``condition``.
+
+    Raises:
+        Lost: it did not come about in time; ``what`` says what it is.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Lost(f"After {seconds:.0f} s still waiting: {what}.")
+        time.sleep(0.01)
+
+
+@dataclass
+class Servers:
+    """The two servers, the databases made on them, and the processes started against them."""
+
+    state_dir: Path
+    redis_url: str
+    _maintenance_url: str
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def create_database(self, template_url: str | None = None) -> str:
+        """Make a database like ``template_url``'s, which nobody may be connected to, or a migrated, empty one."""
+        name = f"bench_{next(self._numbers)}"
+        template = "template1" if template_url is None else urlsplit(template_url).path.lstrip("/")
+        self._order(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        url = urlsplit(self._maintenance_url)._replace(path=f"/{name}").geturl()
+        if template_url is None:
+            upgrade(url)
+        return url
+
+    @contextmanager
+    def database(self, template_url: str | None = None) -> Iterator[str]:
+        """Do `create_database` for the length of the context."""
+        url = self.create_database(template_url)
+        try:
+            yield url
+        finally:
+            self._order(f"DROP DATABASE {urlsplit(url).path.lstrip('/')} WITH (FORCE)")
+
+    def create_tracked(self, messages: int) -> str:
+        """Make a database in which messages 0 to ``messages`` - 1 are tracked, and nothing else is."""
+        url = self.create_database()
+        with connect(url) as connection:
+            seed_messages(connection, messages)
+            settle(connection, "azure_message_tracking")
+        return url
+
+    @contextmanager
+    def redis(self) -> Iterator[redis.Redis]:
+        """Have a client of an empty Redis, and empty it again."""
+        with redis.Redis.from_url(self.redis_url, protocol=2, socket_timeout=60) as client:
+            client.flushall()
+            try:
+                yield client
+            finally:
+                client.flushall()
+
+    def free_port(self, name: str) -> int:
+        """Return a port for the process ``name``."""
+        return StateFolder(self.state_dir).endpoint(name).port
+
+    @contextmanager
+    def process(
+        self, name: str, *command: str, database_url: str = "", settings: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a Python module, with its arguments, for the length of the context, against these servers.
+
+        ``settings`` are added to its environment. Of the user's own settings none gets through: what is measured is the
+        system as it comes.
+
+        Raises:
+            Lost: it ended by itself.
+        """
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ATTRIBUTION_")}
+        environment |= {
+            "ATTRIBUTION_REDIS_URL": self.redis_url,
+            "ATTRIBUTION_DATABASE_URL": database_url,
+            "ATTRIBUTION_LOG_LEVEL": "WARNING",
+        }
+        with (self.state_dir / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment | dict(settings or {}),
+            )
+        try:
+            yield process
+            if process.poll() is not None:
+                raise Lost(f"{name} ended by itself with code {process.returncode}. {self._last_words(name)}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _last_words(self, name: str) -> str:
+        log = self.state_dir / f"{name}.log"
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"It said: {' | '.join(lines[-4:]) or 'nothing'} ({log})"
+
+    def _order(self, statement: str) -> None:
+        with connect(self._maintenance_url) as connection:
+            connection.execute(statement)
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    """Connect in autocommit mode."""
+    return psycopg.connect(url, autocommit=True)
+
+
+@contextmanager
+def bench_servers(state_dir: Path, *, postgres_settings: Mapping[str, str] | None = None) -> Iterator[Servers]:
+    """Start new servers in ``state_dir``, which is removed at the end, unless the context fails: then it is kept.
+
+    ``postgres_settings`` are added to those of postgresql.conf that a measurement needs, or replace them.
+
+    Raises:
+        StackBusy: another run uses ``state_dir``.
+        ServerFailed: a server did not start.
+    """
+    remove(state_dir)
+    settings = _POSTGRES | dict(postgres_settings or {})
+    with services(state_dir, postgres_settings=settings, redis_settings=_REDIS, environment={}) as running:
+        yield Servers(state_dir, running.redis_url, running.database_url)
+    remove(state_dir)

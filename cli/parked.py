@@ -1,0 +1,139 @@
+"""`attribution parked`: what waits for its message, and what an operator does about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@click.group(invoke_without_command=True)
+@click.option("--expired", is_flag=True, help="Show what has expired instead.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Most events shown.")
+@click.pass_context
+def parked(context: click.Context, expired: bool, limit: int) -> None:
+    """Show what waits for its message, and act on it.
+
+    Without a subcommand it lists the events that wait, oldest first: since when, when they are tried next, and why they
+    wait.
+    """
+    if context.invoked_subcommand is None:
+        _list(expired=expired, limit=limit)
+
+
+_CHOICE = [
+    click.argument("event_ids", nargs=-1, metavar="[EVENT_ID]..."),
+    click.option("--message", "message_id", metavar="MESSAGE_ID", help="Every waiting event of this message."),
+    click.option("--all", "everything", is_flag=True, help="Every waiting event."),
+]
+
+
+def _choosing(command: Any) -> Any:
+    for option in reversed(_CHOICE):
+        command = option(command)
+    return command
+
+
+@parked.command()
+@_choosing
+def retry(event_ids: tuple[str, ...], message_id: str | None, everything: bool) -> None:
+    """Try waiting events again at the next sweep, seconds from now. An expired one gets this one attempt."""
+    from db.parking import retry_now
+
+    count = _act(retry_now, event_ids, message_id, everything)
+    click.echo(f"{count} events are due now; the next sweep tries them.")
+
+
+@parked.command()
+@_choosing
+def expire(event_ids: tuple[str, ...], message_id: str | None, everything: bool) -> None:
+    """Stop trying parked events. They stay stored, and are attributed after all if their message is tracked."""
+    from db.parking import expire_now
+
+    count = _act(expire_now, event_ids, message_id, everything)
+    click.echo(f"{count} events have expired.")
+
+
+def _act(action: Any, event_ids: tuple[str, ...], message_id: str | None, everything: bool) -> int:
+    from cli.database import connected
+    from worker.message_id import MessageIdInvalid, normalise_message_id
+
+    if sum((bool(event_ids), message_id is not None, everything)) != 1:
+        raise click.UsageError("Say which events: their ids, or --message with a Message-ID, or --all.")
+    if message_id is not None:
+        try:
+            message_id = normalise_message_id(message_id)
+        except MessageIdInvalid as error:
+            raise click.UsageError(f"That is no Message-ID: {error}.") from None
+    with connected() as conn:
+        return int(action(conn, event_ids=list(event_ids) or None, internet_message_id=message_id))
+
+
+def _list(*, expired: bool, limit: int) -> None:
+    from cli.database import connected
+    from db.models import State
+    from db.parking import EVENT_TABLES, count_waiting, list_waiting
+
+    state = State.EXPIRED if expired else State.PARKED
+    with connected() as conn:
+        waiting = count_waiting(conn)
+        rows = [
+            (table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)
+        ][:limit]
+        reasons = {row.id: _reason(conn, row) for _, row in rows}
+    console = Console()
+    total = waiting.expired if expired else waiting.parked
+    if rows:
+        table = Table("event", "kind", "message", "since", "attempts", "next attempt", "why", box=None, pad_edge=False)
+        for name, row in rows:
+            table.add_row(
+                row.event_id or f"row {row.id}",
+                "delivery" if "delivery" in name else "engagement",
+                row.internet_message_id or str(row.azure_message_id),
+                _ago(row.created_at),
+                str(row.attempts),
+                _in(row.next_attempt_at) if row.next_attempt_at else f"expired {_ago(row.expired_at)}",
+                reasons[row.id],
+            )
+        console.print(table)
+    console.print(
+        f"{total} {'expired' if expired else 'parked'}"
+        + (f", {len(rows)} shown" if total > len(rows) else "")
+        + (f"; the oldest since {_ago(waiting.oldest_parked_at)}" if waiting.oldest_parked_at and not expired else "")
+        + (f"; {waiting.expired} expired (--expired)" if waiting.expired and not expired else "")
+        + "."
+    )
+
+
+def _reason(conn: Connection, row: Any) -> str:
+    """Say why an event waits, in words."""
+    if row.expired_reason == "operator":
+        return "an operator expired it"
+    if row.internet_message_id is None:
+        why = "the event carries Azure's id only, and no message tracked, nor any delivery report, has named it"
+    else:
+        why = "no message with this Message-ID is tracked"
+    return f"{why} until the deadline" if row.expired_reason else why
+
+
+def _ago(at: datetime | None) -> str:
+    return "unknown" if at is None else f"{_span(datetime.now(UTC) - at)} ago"
+
+
+def _in(at: datetime) -> str:
+    wait = at - datetime.now(UTC)
+    return "now" if wait <= timedelta(0) else f"in {_span(wait)}"
+
+
+def _span(span: timedelta) -> str:
+    seconds = int(span.total_seconds())
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{max(0, seconds)} s"

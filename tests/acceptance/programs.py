@@ -1,0 +1,89 @@
+"""Our programs as child processes of a test, each with its log, ended by the test's end at the latest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class Program:
+    """``attribution NAME …`` as a process group of its own."""
+
+    def __init__(self, name: str, *options: str, environment: Mapping[str, str], folder: Path) -> None:
+        self.log_path = folder / f"{name}-{os.urandom(3).hex()}.log"
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", name, *options],
+                env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore", **environment},
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def children(self) -> list[int]:
+        """Return the pids of its direct children."""
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
+
+    def drain_pids(self) -> list[int]:
+        """Return the pids of its drain processes."""
+        found = []
+        for pid in self.children():
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"tasks.drainer" in command:
+                found.append(pid)
+        return found
+
+    def kill(self) -> None:
+        """End it as `kill -9` would, its children left to themselves."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, within: float = 45) -> int:
+        """Ask it to end, and return its exit code; kill the whole group if it does not."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(within)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Kill whatever is left of its process group."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(10)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs (a zombie does not)."""
+    try:
+        return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

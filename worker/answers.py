@@ -1,0 +1,31 @@
+"""What the receiver answers, and what Event Grid makes of each status (its retries are the reason for all of them)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+_CLOSE = {"Connection": "close"}  # the rest of the body is not going to be read
+
+#: Stored, or nothing to store. Success.
+OK: Final = Response()
+#: A caller that proved nothing gets what a path gets that does not exist. Event Grid tries again for a day, so that a secret
+#: rotated in the wrong order loses no event; after 401 or 403 it would drop them.
+NOT_FOUND: Final = PlainTextResponse("Not Found", 404)
+#: The body came too slowly. Tried again after two minutes.
+TOO_SLOW: Final = JSONResponse({"error": "the body did not arrive in time"}, 408, headers=_CLOSE)
+#: Never tried again, so it is only for what no retry can cure.
+TOO_LARGE: Final = JSONResponse({"error": "the body is larger than this receiver takes"}, 413, headers=_CLOSE)
+#: Tried again, should a proxy in between have compressed the body by mistake.
+ENCODED: Final = JSONResponse({"error": "the body is compressed; send it as it is"}, 415, headers=_CLOSE)
+#: Not now. Tried again after thirty seconds.
+UNAVAILABLE: Final = JSONResponse({"error": "not now; send it again"}, 503, headers={"Retry-After": "30"})
+
+
+class Refused(Exception):
+    """The request ends here, with ``answer``."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(answer.status_code)
+        self.answer = answer

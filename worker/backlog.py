@@ -1,0 +1,130 @@
+"""What the receiver knows of Redis between requests: how much waits there, how full it is, whether it takes writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Self
+
+import hiredis
+
+from worker import metrics
+from worker.errors import StreamUnavailable
+from worker.redis_link import RedisLink
+from worker.streams import EVENTS, MESSAGES, PROBE
+
+_log = logging.getLogger(__name__)
+
+#: What is asked, in one write. The trial write comes last: it fails on a full Redis, on a replica and on a full disk.
+_QUESTIONS = (
+    (b"XLEN", EVENTS.encode()),
+    (b"XLEN", MESSAGES.encode()),
+    (b"INFO", b"memory"),
+    (b"SET", PROBE.encode(), b"1", b"EX", b"60"),
+)
+
+
+class BacklogWatch:
+    """Measures Redis every ``interval``, never at a request's expense, and says whether there is room for more.
+
+    Use it as a context manager, inside that of ``link``; entering takes the first measure.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        backlog_limit: int,
+        memory_limit_percent: int,
+        interval: timedelta = timedelta(seconds=1),
+    ) -> None:
+        self._link = link
+        self._backlog_limit = backlog_limit
+        self._memory_limit_percent = memory_limit_percent
+        self._interval_seconds = interval.total_seconds()
+        self._full: dict[str, str] = {}
+        self._trouble: str | None = "Redis has not been measured yet"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why Redis cannot be written to, in a sentence; None if the last trial write went through."""
+        return self._trouble
+
+    def require_room(self, stream: str) -> None:
+        """Let the caller append to ``stream``, or not.
+
+        Raises:
+            StreamUnavailable: too much waits on the stream, or Redis is too full, for the last second's measure.
+        """
+        if not self._full:
+            return
+        for reason in (stream, "memory"):
+            if sentence := self._full.get(reason):
+                metrics.SHED.labels("memory" if reason == "memory" else "backlog").inc()
+                raise StreamUnavailable(sentence)
+
+    async def __aenter__(self) -> Self:
+        await self._measure()
+        self._task = asyncio.create_task(self._keep_measuring())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _keep_measuring(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            try:
+                await self._measure()
+            except Exception:  # a bug must not end the loop: what it last saw would hold for ever
+                _log.exception("Redis could not be measured")
+
+    async def _measure(self) -> None:
+        try:
+            answers = await asyncio.gather(*[self._link.call(*question) for question in _QUESTIONS])
+        except StreamUnavailable as error:
+            self._note_trouble(str(error))
+            return
+        events, messages, memory, _ = answers
+        refusal = next((str(answer) for answer in answers if isinstance(answer, hiredis.ReplyError)), None)
+        self._note_trouble(refusal)
+        full: dict[str, str] = {}
+        for stream, entries in ((EVENTS, events), (MESSAGES, messages)):
+            if isinstance(entries, int):
+                metrics.BACKLOG_ENTRIES.labels(stream).set(entries)
+                if entries >= self._backlog_limit:
+                    full[stream] = f"{entries} entries wait on {stream}, and {self._backlog_limit} is the limit"
+        if isinstance(memory, bytes):
+            ratio = _memory_ratio(memory)
+            metrics.REDIS_MEMORY_RATIO.set(ratio)
+            if ratio * 100 >= self._memory_limit_percent:
+                full["memory"] = f"Redis uses {ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the limit"
+        self._note_full(full)
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        metrics.REDIS_WRITABLE.set(0 if trouble else 1)
+        if trouble and not self._trouble:
+            _log.error("Redis takes no writes: %s", trouble)
+        elif self._trouble and not trouble:
+            _log.info("Redis takes writes")
+        self._trouble = trouble
+
+    def _note_full(self, full: Mapping[str, str]) -> None:
+        for reason in full.keys() - self._full.keys():
+            _log.error("requests are answered 503: %s", full[reason])
+        for _ in self._full.keys() - full.keys():
+            _log.info("requests are taken again: there is room")
+        self._full = dict(full)
+
+
+def _memory_ratio(info: bytes) -> float:
+    """Return the share of maxmemory in use, as Redis reckons it when it decides what to refuse; 0 without a limit."""
+    fields: dict[bytes, Any] = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
+    limit = int(fields.get(b"maxmemory", 0))
+    used = int(fields[b"used_memory"]) - int(fields.get(b"mem_not_counted_for_evict", 0))
+    return used / limit if limit else 0.0

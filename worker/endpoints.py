@@ -1,0 +1,152 @@
+"""What the receiver does with a POST: make sure of the caller, read the body, put it on a stream, and only then say so.
+
+These are bare ASGI applications, which Starlette routes to: its request object would cost a fifth of the throughput.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from worker import metrics
+from worker.answers import OK, UNAVAILABLE, Refused
+from worker.backlog import BacklogWatch
+from worker.callers import EventCallers, Headers, MessageCallers
+from worker.errors import StreamUnavailable
+from worker.handshake import answer_options, validation_code
+from worker.messages import Problem, Tracking, parse_trackings
+from worker.request_body import CallerGone, read_body
+from worker.settings import ReceiverSettings
+from worker.stream_writer import StreamWriter
+from worker.streams import EVENTS, MESSAGES
+
+_log = logging.getLogger(__name__)
+
+#: Bodies longer than this are parsed in a thread, so that events need not wait for them. Bytes.
+_LONG_BODY = 128 * 1024
+#: Most bad items that a 422 names: the answer must not grow far beyond the request.
+_NAMED_PROBLEMS = 1000
+
+
+class _StreamEndpoint(ABC):
+    """The steps that both routes share."""
+
+    route: str
+
+    def __init__(self, settings: ReceiverSettings, writer: StreamWriter, watch: BacklogWatch) -> None:
+        self._writer = writer
+        self._watch = watch
+        self._limit_bytes = settings.body_limit_bytes
+        self._timeout_seconds = settings.body_timeout.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(scope, dict(scope["headers"]), receive)
+        except Refused as refused:
+            answer = refused.answer
+        except StreamUnavailable:
+            answer = UNAVAILABLE
+        except CallerGone:
+            metrics.REQUESTS.labels(self.route, "gone").inc()
+            return
+        metrics.REQUESTS.labels(self.route, str(answer.status_code)).inc()
+        await answer(scope, receive, send)
+
+    @abstractmethod
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        """Do the route's work. `Refused`, `StreamUnavailable` and `CallerGone` are turned into answers."""
+
+    async def _read(self, receive: Receive, headers: Headers) -> bytes:
+        return await read_body(
+            receive, headers, limit_bytes=self._limit_bytes, timeout_seconds=self._timeout_seconds
+        )
+
+
+class EventEndpoint(_StreamEndpoint):
+    """``/eventgrid``: what Event Grid sends, onto the stream of events. Its content is not looked at."""
+
+    route = "eventgrid"
+
+    def __init__(self, settings: ReceiverSettings, writer: StreamWriter, watch: BacklogWatch) -> None:
+        super().__init__(settings, writer, watch)
+        self._callers = EventCallers(settings)
+        self._origins = settings.webhook_origins
+
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        if scope["method"] == "OPTIONS":
+            return self._answer_options(headers)
+        await self._callers.admit(headers, scope["query_string"])
+        subscription = headers.get(b"aeg-subscription-name")
+        kind = headers.get(b"aeg-event-type", b"").lower()
+        if kind == b"subscriptionvalidation":
+            body = await self._read(receive, headers)
+            if code := validation_code(body):
+                _note_handshake("eventgrid", "granted", subscription)
+                return JSONResponse({"validationResponse": code})
+            # Whatever this is, it is no handshake, and it may hold events: the drain will tell.
+            _note_handshake("eventgrid", "refused", subscription)
+            self._watch.require_room(EVENTS)
+        elif kind == b"subscriptiondeletion":
+            _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
+            return OK
+        else:
+            self._watch.require_room(EVENTS)
+            body = await self._read(receive, headers)
+        await self._writer.append(EVENTS, body, subscription)
+        return OK
+
+    def _answer_options(self, headers: Headers) -> Response:
+        answer = answer_options(headers, self._origins)
+        granted = "webhook-allowed-origin" in answer.headers
+        _note_handshake("cloudevents", "granted" if granted else "refused", None)
+        return answer
+
+
+class MessageEndpoint(_StreamEndpoint):
+    """``/messages``: send-trackings of mailers, onto the stream of messages. All of a call, or none of it."""
+
+    route = "messages"
+
+    def __init__(self, settings: ReceiverSettings, writer: StreamWriter, watch: BacklogWatch) -> None:
+        super().__init__(settings, writer, watch)
+        self._callers = MessageCallers(settings)
+
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+        self._callers.admit(headers)
+        self._watch.require_room(MESSAGES)
+        body = await self._read(receive, headers)
+        if len(body) > _LONG_BODY:
+            trackings, problems = await asyncio.to_thread(_sort, body)
+        else:
+            trackings, problems = _sort(body)
+        if problems:
+            return _name(problems)
+        if trackings:
+            await self._writer.append(MESSAGES, msgspec.json.encode(trackings))
+        return JSONResponse({"accepted": len(trackings)}, 202)
+
+
+def _sort(body: bytes) -> tuple[list[Tracking], list[Problem]]:
+    items = parse_trackings(body, now=datetime.now(UTC))
+    problems = [item for item in items if isinstance(item, Problem)]
+    return [item for item in items if isinstance(item, Tracking)], problems
+
+
+def _name(problems: list[Problem]) -> Response:
+    named = [{"index": p.index, "field": p.field, "error": p.sentence} for p in problems[:_NAMED_PROBLEMS]]
+    return JSONResponse({"accepted": 0, "refused": len(problems), "errors": named}, 422)
+
+
+def _note_handshake(schema: str, outcome: str, subscription: bytes | None) -> None:
+    metrics.HANDSHAKES.labels(schema, outcome).inc()
+    _log.info("handshake %s, in the schema of %s", outcome, schema, extra={"subscription": _text(subscription)})
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header[:100].decode("latin-1")

@@ -1,0 +1,153 @@
+"""The receiver: a small HTTP server between Event Grid and the streams.
+
+``python -m worker.receiver`` starts it; ``uvicorn --factory worker.receiver:create_app`` does, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from worker.answers import OK
+from worker.backlog import BacklogWatch
+from worker.endpoints import EventEndpoint, MessageEndpoint
+from worker.errors import AttributionError, RedisUnsafe
+from worker.logs import configure_logs
+from worker.redis_checks import require_safe_redis
+from worker.redis_link import RedisLink
+from worker.settings import ReceiverSettings
+from worker.stream_writer import StreamWriter
+
+_log = logging.getLogger(__name__)
+
+#: Longer than any common proxy keeps an idle connection to us: it must not send into one that we are just closing.
+_KEEP_ALIVE_SECONDS = 75
+#: What a request may take beyond its body's and Redis's time when the receiver is told to stop.
+_STOP_SECONDS = 3
+
+
+def create_receiver(settings: ReceiverSettings) -> Starlette:
+    """Build the ASGI application that puts requests onto the streams.
+
+    ``POST /eventgrid`` answers 200 once the body is on the stream, and 503 when it cannot be put there. Event Grid never
+    retries 400, 401, 403 and 413, so no fault of ours is answered with one of them. Event content is not looked at: what
+    cannot be parsed is the drain's to quarantine. While Redis is away or not safe the application runs and answers 503.
+    """
+    link = RedisLink(
+        settings.redis_url.get_secret_value(), timeout=settings.redis_timeout, check=partial(_check_redis, settings)
+    )
+    watch = BacklogWatch(
+        link, backlog_limit=settings.backlog_limit, memory_limit_percent=settings.memory_limit_percent
+    )
+    writer = StreamWriter(link)
+    events = EventEndpoint(settings, writer, watch)
+    messages = MessageEndpoint(settings, writer, watch)
+
+    async def readyz(_request: Request) -> Response:
+        if watch.trouble is None:
+            return OK
+        return JSONResponse({"error": watch.trouble}, 503)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with link, watch:
+            yield
+
+    app = Starlette(
+        routes=[
+            Route("/eventgrid", events, methods=["POST", "OPTIONS"]),
+            # listmonk's own path: a subscription that exists then only changes its host.
+            Route("/webhooks/service/azure", events, methods=["POST", "OPTIONS"]),
+            Route("/messages", messages, methods=["POST"]),
+            Route("/healthz", _healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", _metrics),
+        ],
+        lifespan=lifespan,
+    )
+    # A redirect is a failure to Event Grid, and would repeat the secret in its answer.
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _healthz(_request: Request) -> Response:
+    return OK
+
+
+async def _metrics(_request: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _check_redis(settings: ReceiverSettings) -> None:
+    try:
+        require_safe_redis(settings.redis_url.get_secret_value())
+    except RedisUnsafe as error:
+        if not settings.allow_unsafe_redis:
+            raise
+        _log.warning("%s", error)
+
+
+def create_app() -> Starlette:
+    """Build the application from the environment: what ``uvicorn --factory`` calls.
+
+    Raises:
+        SettingsInvalid: see its message.
+        RedisUnsafe: Redis was reached and may lose what it acknowledges. One that cannot be reached is waited for.
+    """
+    settings = ReceiverSettings.read()
+    configure_logs(settings.log_format, settings.log_level)
+    return _create_checked(settings)
+
+
+def _create_checked(settings: ReceiverSettings) -> Starlette:
+    try:
+        _check_redis(settings)
+    except RedisError as error:
+        _log.warning("Redis is away, and requests are answered 503 until it is back: %s", error)
+    return create_receiver(settings)
+
+
+def run(settings: ReceiverSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests that have begun."""
+    in_flight = settings.body_timeout + settings.redis_timeout
+    uvicorn.run(
+        _create_checked(settings),
+        host=settings.host,
+        port=settings.port,
+        interface="asgi3",
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # query strings hold secrets
+        server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(in_flight.total_seconds()) + _STOP_SECONDS,
+    )
+
+
+def main() -> None:
+    """Start the receiver as the environment says; explain in a sentence why it does not."""
+    try:
+        settings = ReceiverSettings.read()
+        configure_logs(settings.log_format, settings.log_level)
+        run(settings)
+    except AttributionError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The receiver's side of the Redis streams: append, and know that it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import hiredis
+
+from worker import metrics
+from worker.errors import StreamUnavailable
+from worker.redis_link import RedisLink
+
+#: Redis's words for why it does not write, and ours.
+_REASONS: Final = {
+    "OOM": "full",
+    "MISCONF": "read_only",
+    "READONLY": "read_only",
+    "NOREPLICAS": "read_only",
+    "LOADING": "loading",
+}
+
+
+class StreamWriter:
+    """Appends to the streams over a `RedisLink`, which lets appends of requests that arrive together travel together."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+
+    async def append(self, stream: str, body: bytes, subscription: bytes | None = None) -> str:
+        """Append one request's body, untouched, and return the entry's id.
+
+        The receiver answers 200 only after this returns: from then on the events are ours, and Event Grid will not send
+        them again. ``subscription`` is what Event Grid calls the subscription that the request came through.
+
+        Raises:
+            StreamUnavailable: Redis refused, or did not answer in time. The entry may be there all the same; then the
+                repetition is a duplicate, which the drain notices.
+        """
+        fields = (b"body", body) if subscription is None else (b"body", body, b"subscription", subscription)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            answer = await self._link.call(b"XADD", stream.encode(), b"*", *fields)
+        except StreamUnavailable:
+            metrics.APPEND_FAILURES.labels("unreachable").inc()
+            raise
+        if isinstance(answer, hiredis.ReplyError):
+            metrics.APPEND_FAILURES.labels(_REASONS.get(str(answer).split(" ", 1)[0], "refused")).inc()
+            raise StreamUnavailable(f"Redis refused the entry: {answer}")
+        metrics.APPEND_SECONDS.observe(loop.time() - started)
+        metrics.APPENDED.labels(stream).inc()
+        return str(answer, "ascii")
