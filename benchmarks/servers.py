@@ -57,17 +57,19 @@ def expect(what: str, found: object, expected: object) -> None:
         raise Lost(f"{what}: {found} where {expected} were expected.")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = _START_SECONDS) -> None:
-    """Wait for ``condition``.
+def wait_until(
+    condition: Callable[[], bool], what: str, *, seconds: float = _START_SECONDS, glance: float = 0.01
+) -> None:
+    """Wait for ``condition``, and look every ``glance`` seconds whether it came about.
 
     Raises:
-        Lost: it did not come about in time; ``what`` says what it is.
+        Lost: it did not in time; ``what`` says what was waited for.
     """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise Lost(f"After {seconds:.0f} s still waiting: {what}.")
-        time.sleep(0.01)
+            raise Lost(f"Still waiting after {seconds:.0f} s {what}.")
+        time.sleep(glance)
 
 
 @dataclass
@@ -147,9 +149,12 @@ class Servers:
                 env=environment | dict(settings or {}),
             )
         try:
-            yield process
-            if process.poll() is not None:
-                raise Lost(f"{name} ended by itself with code {process.returncode}. {self._last_words(name)}")
+            try:
+                yield process
+            except Lost:  # waited in vain, perhaps, for a process that is no more
+                self._require_alive(name, process)
+                raise
+            self._require_alive(name, process)
         finally:
             process.terminate()
             try:
@@ -158,10 +163,12 @@ class Servers:
                 process.kill()
                 process.wait()
 
-    def _last_words(self, name: str) -> str:
-        log = self.state_dir / f"{name}.log"
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"It said: {' | '.join(lines[-4:]) or 'nothing'} ({log})"
+    def _require_alive(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is not None:
+            log = self.state_dir / f"{name}.log"
+            lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            said = " | ".join(lines[-4:]) or "nothing"
+            raise Lost(f"{name} ended by itself with code {process.returncode}. It said: {said} ({log})")
 
     def _order(self, statement: str) -> None:
         with connect(self._maintenance_url) as connection:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -109,15 +108,15 @@ def _bar(completed: int, total: int, colour: str) -> ProgressBar:
 
 def campaign_table(figures: Mapping[int, Figures]) -> RenderableType:
     """Return the figures of each campaign, as a table."""
-    table = Table(title="Campaigns", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title="Campaigns", title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("Campaign", no_wrap=True)
-    for name in ("sent", "delivered", "failed", "opens", "clicks", "parked", "Message-ID"):
+    for name in ("sent", "delivered", "failed", "opens", "clicks", "parked", "with ID"):
         table.add_column(name, justify="right")
     for campaign_id, name in NAMES.items():
         of = figures[campaign_id]
         counts = (of.sent, of.delivered, of.other_reports, of.opens, of.clicks, of.parked)
         table.add_row(name, *(f"{count:,}" for count in counts), f"{of.population_rate:.1%}")
-    table.caption = "Message-ID: the share of events that carry one"
+    table.caption = "with ID: the share of its events that carry a Message-ID"
     table.caption_justify = "left"
     return table
 

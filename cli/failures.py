@@ -11,6 +11,9 @@ from rich.console import Console
 from stack.errors import StackError
 from worker.errors import AttributionError, SettingsInvalid
 
+#: What an installation for production does without.
+_DEVELOPMENT = ("simulator", "benchmarks", "aiohttp")
+
 
 class Failed(click.ClickException):
     """A failure shown as one sentence in red."""
@@ -34,6 +37,10 @@ def explain(error: Exception) -> Failed | None:
         return Unusable(str(error))
     if isinstance(error, (AttributionError, StackError)):
         return Failed(str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name in _DEVELOPMENT:
+        return Failed(
+            "This command needs a checkout of the project, and is not in this installation. Run `make setup`."
+        )
     # The rest can only have been raised if its library has been imported; importing it for the comparison alone would
     # slow down every command.
     if "redis" in sys.modules:

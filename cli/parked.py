@@ -83,9 +83,9 @@ def _list(*, expired: bool, limit: int) -> None:
     state = State.EXPIRED if expired else State.PARKED
     with connected() as conn:
         waiting = count_waiting(conn)
-        rows = [
-            (table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)
-        ][:limit]
+        rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)][
+            :limit
+        ]
         reasons = {row.id: _reason(conn, row) for _, row in rows}
     console = Console()
     total = waiting.expired if expired else waiting.parked

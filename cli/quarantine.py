@@ -37,7 +37,12 @@ def quarantine(context: click.Context, reason: str | None, limit: int) -> None:
     newest = Table("number", "kind", "reason", "detail", "received", "bytes", box=None, pad_edge=False)
     for row in rows:
         newest.add_row(
-            str(row.id), row.kind, row.reason, row.detail or "", f"{row.received_at:%Y-%m-%d %H:%M:%S}", str(row.body_bytes)
+            str(row.id),
+            row.kind,
+            row.reason,
+            row.detail or "",
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}",
+            str(row.body_bytes),
         )
     console.print(summary, "", newest)
 

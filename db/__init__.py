@@ -1,0 +1,1 @@
+"""Everything that speaks SQL; knows neither Redis nor Celery."""

@@ -19,8 +19,10 @@ def copy_rows(
     The table and column names are written into the statement: they must be constants of the caller.
     """
     driver = conn.connection.driver_connection
-    assert driver is not None  # a connection that SQLAlchemy has checked out always has one
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)") as copy:
+    if driver is None:
+        raise RuntimeError("This connection was returned to its pool.")
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import itemgetter
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -44,6 +45,9 @@ class _Side:
         )
 
 
+#: The column that events are ordered by, event_key.
+_KEY = itemgetter(0)
+
 _DELIVERIES = _Side(
     "azure_delivery_events", "incoming_deliveries", ["status", "status_reason", "delivery_status_details"]
 )
@@ -67,7 +71,7 @@ class Recorded:
     duplicates: int = 0
     contradictions: int = 0
     taught: int = 0
-    unsettled: MessageIds = MessageIds()
+    unsettled: MessageIds = field(default_factory=MessageIds)
 
 
 def record_events(
@@ -102,7 +106,7 @@ def record_events(
 def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | EngagementEvent]) -> None:
     conn.execute(side.queries["create_incoming"])
     # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
-    copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=lambda event: event.event_key))
+    copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=_KEY))
 
 
 def _teach(conn: Connection, recorded: Recorded) -> MessageIds:

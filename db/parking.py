@@ -41,7 +41,8 @@ def release(conn: Connection, ids: MessageIds) -> int:
     """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked. Return how many.
 
     The cure of the race between parking and tracking is to commit first and call this in a NEW transaction, on both
-    sides: whoever commits last sees the row of the other. Two releases of one message at once attribute its events once.
+    sides: whoever commits last sees the row of the other. Two releases of one message at once attribute its events
+    once.
     """
     if not ids:
         return 0

@@ -30,8 +30,8 @@ _COLUMNS = {
 class Tracked:
     """What became of the messages handed to `track_messages`.
 
-    ``known`` were tracked before and agree; of those, ``completed`` gained the id they lacked. ``refused`` are positions
-    in the batch: messages whose id is already tracked for somebody else. They changed nothing.
+    ``known`` were tracked before and agree; of those, ``completed`` gained the id they lacked. ``refused`` are
+    positions in the batch: messages whose id is already tracked for somebody else. They changed nothing.
     """
 
     new: int

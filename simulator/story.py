@@ -24,9 +24,9 @@ CANCELLED: Final = 41
 RUNNING: Final = 42
 UNTRACKED: Final = 900
 NAMES: Final = {
-    CANCELLED: "Autumn sale, cancelled",
-    RUNNING: "Newsletter, running",
-    UNTRACKED: "Another team's, never tracked",
+    CANCELLED: "Autumn sale (cancelled)",
+    RUNNING: "Newsletter (running)",
+    UNTRACKED: "Another team's mail",
 }
 
 _SALE_MESSAGES: Final = 300

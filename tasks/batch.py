@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 _Rows = TypeVar("_Rows")
 _Result = TypeVar("_Result")
 
-#: How long one batch waits for PostgreSQL to get well before its entries go back to the stream. Well below the idle time
-#: after which another process would claim them.
+#: How long one batch waits for PostgreSQL to get well before its entries go back to the stream. Well below the idle
+#: time after which another process would claim them.
 PATIENCE = timedelta(seconds=20)
 
 
@@ -72,7 +72,10 @@ class Drained:
 class Pipeline(Protocol[_Rows]):
     """What is done to the bodies of one stream."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """What a body is: an event or a message."""
+        ...
 
     def parse(self, bodies: Sequence[Body]) -> _Rows:
         """Turn bytes into rows, without I/O and without raising."""

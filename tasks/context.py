@@ -36,9 +36,7 @@ def make_context(settings: WorkerSettings) -> Context:
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
             MESSAGES: MessagePipeline(tracked_via="stream"),
-            EVENTS: EventPipeline(
-                first_wait=settings.park_schedule[0], jitter=settings.park_jitter_percent / 100
-            ),
+            EVENTS: EventPipeline(first_wait=settings.park_schedule[0], jitter=settings.park_jitter_percent / 100),
         },
     )
 

@@ -41,8 +41,9 @@ def bodies_of(entries: Sequence[Entry]) -> list[Body]:
 
 
 def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
-    """Cut entries into batches: each of one stream, in the order in which the streams are drained, and of about
-    ``max_bytes`` at most, since one body may hold one event or five thousand.
+    """Cut entries into batches, each of one stream, in the order in which the streams are drained.
+
+    A batch is of about ``max_bytes`` at most, since one body may hold one event or five thousand.
     """
     batches: list[Batch] = []
     for stream in STREAMS:
@@ -64,7 +65,8 @@ def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
 def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
     """Record a batch, commit, re-check, and only then acknowledge it.
 
-    It may be killed at any line: run again over the same entries, it changes nothing that it has done, and does the rest.
+    It may be killed at any line: run again over the same entries, it changes nothing that it has done, and does the
+    rest.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the batch could not be recorded. Its entries were handed back and stay pending.

@@ -1,7 +1,7 @@
 """The drain process: ``python -m tasks.drainer [PARENT_PID]``. Each Celery worker keeps some of them alive.
 
-It reads and parses the next batch while PostgreSQL works on the present one: the two use different cores, and either alone
-would leave one of them idle.
+It reads and parses the next batch while PostgreSQL works on the present one: the two use different cores, and either
+alone would leave one of them idle.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Drainer:
                 self._ready.put(Batch(batch.stream, batch.entries, rows))
 
     def _next_count(self, entries: Sequence[Entry]) -> int:
-        """Say how many entries fit a batch if the next are as large as these were: a read is bounded by its count only."""
+        """Say how many entries fill a batch if the next are as large as these: a read is bounded by its count only."""
         settings = self._ctx.settings
         size = sum(len(entry.body) for entry in entries)
         return size and max(1, min(settings.drain_batch_entries, settings.drain_batch_bytes * len(entries) // size))
@@ -124,8 +124,8 @@ def main() -> None:
         check_servers(settings)
     except (AttributionError, DatabaseNotMigrated, RedisError, SQLAlchemyError) as error:
         raise SystemExit(f"The drain does not start. {error}") from None
-    # A batch is tens of thousands of small tuples that live for one batch, none of them in a cycle. Python's default is to
-    # look for cycles every few hundred of them, which took a third of the time.
+    # A batch is tens of thousands of small tuples that live for one batch, none of them in a cycle. Python's default is
+    # to look for cycles every few hundred of them, which took a third of the time.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
     drainer = Drainer(make_context(settings), parent)

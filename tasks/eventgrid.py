@@ -43,8 +43,8 @@ class Parsed:
 def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at: datetime) -> None:
     """Add the events and the malformed parts of one request body to ``parsed``. Never raises.
 
-    One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took the
-    body; an event may not be from more than a day after it.
+    One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took
+    the body; an event may not be from more than a day after it.
     """
     echoes = ECHO in body
     for part in body_parts(body):
@@ -72,7 +72,8 @@ def malformed(
 def event_key(source: str, event_id: str) -> bytes:
     """Return the 16 bytes that identify an event: a hash of its source, in any letter case, and its id.
 
-    The wire spells one source in two cases, so the case is folded. Both parts are needed: an id is unique per source only.
+    The wire spells one source in two cases, so the case is folded. Both parts are needed: an id is unique per source
+    only.
     """
     digest = _source_digest(source).copy()
     digest.update(event_id.encode())
@@ -181,7 +182,7 @@ def _instant(text: str | None, received_at: datetime) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
         # An event is nearly always older than its arrival; the sum is made only for one that is not.
-        in_range = _EARLIEST <= instant and (instant <= received_at or instant - received_at <= _CLOCK_SLACK)
+        in_range = instant >= _EARLIEST and (instant <= received_at or instant - received_at <= _CLOCK_SLACK)
     except (ValueError, OverflowError):
         raise Refused(Reason.TIMESTAMP_INVALID) from None
     if not in_range:

@@ -19,7 +19,7 @@ from tasks.json_parts import split_parts
 
 @dataclass(frozen=True, slots=True)
 class EventPipeline:
-    """``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter`` either way."""
+    """``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``."""
 
     first_wait: timedelta
     jitter: float

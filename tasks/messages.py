@@ -47,9 +47,7 @@ class MessagePipeline:
                     rows.messages.append(self._row(tracking))
                     rows.bodies.append(body)
                 else:
-                    part = malformed(
-                        self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:]
-                    )
+                    part = malformed(self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:])
                     rows.malformed.append(part)
         return rows
 

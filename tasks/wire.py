@@ -1,10 +1,12 @@
 """Event Grid's JSON as it stands on the wire: a part of a request body in, a `WireEvent` out. Pure.
 
-docs/wire-format.md tells what was seen there. In short: two envelopes (Event Grid's own and CloudEvents) around the same
+docs/wire-format.md tells what was seen there. In short: two envelopes (Event Grid's own and CloudEvents) around the
+same
 ``data``; keys of ``data`` whose case differs between Microsoft's documentation, its SDKs and the wire.
 
 Nearly every event is spelt as expected, and msgspec reads it straight into a `WireEvent`, skipping what we do not keep.
-Any other is respelt, key by key, and then read in the same way. So there is one reader, and drift costs time, not events.
+Any other is respelt, key by key, and then read in the same way. So there is one reader, and drift costs time, not
+events.
 """
 
 from __future__ import annotations
@@ -75,7 +77,9 @@ _encode = msgspec.json.Encoder().encode
 
 #: Keys of ``data`` as we read them, by what is left of any spelling of theirs.
 _SPELLINGS = {field.casefold(): field for field in (info.encode_name for info in msgspec.structs.fields(WireData))} | {
-    f"xlistmonk{who.casefold()}{suffix}": f"listmonk{who}" for who in ("Campaign", "Subscriber") for suffix in ("", "id")
+    f"xlistmonk{who.casefold()}{suffix}": f"listmonk{who}"
+    for who in ("Campaign", "Subscriber")
+    for suffix in ("", "id")
 }
 
 

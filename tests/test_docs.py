@@ -191,13 +191,11 @@ def _variables(text: str) -> set[str]:
 
 @every_page
 def test_make_targets_that_are_named_exist(page: str) -> None:
-    makefile = ROOT / "Makefile"
-    named = [command.split()[1:] for command in commands(read(page)) if re.match(r"make [a-z]", command)]
-    if not named:
-        return
-    targets = set(re.findall(r"^([a-z][\w-]*):", makefile.read_text(), re.MULTILINE))
-    for words in named:
-        assert {word for word in words if re.fullmatch(r"[a-z][\w-]*", word)} <= targets, words
+    targets = set(re.findall(r"^([a-z][\w-]*):", read("Makefile"), re.MULTILINE))
+    for command in commands(read(page)):
+        if re.match(r"make [a-z]", command):
+            _, *words = shlex.split(command, comments=True)
+            assert {word for word in words if "=" not in word} <= targets, command
 
 
 @every_page
@@ -210,11 +208,14 @@ def test_commands_that_are_named_exist_with_their_options(page: str) -> None:
 def _walk(words: list[str]) -> None:
     """Follow ``words`` through the subcommands; each option has to be one of the command that it stands behind."""
     command: click.Command = main
-    for word in words:
+    rest = iter(words)
+    for word in rest:
         if word.startswith("-"):
-            options = {option for each in command.get_params(click.Context(command)) for option in each.opts}
-            assert word.partition("=")[0] in options, (command.name, word)
-        elif isinstance(command, click.Group) and word.islower():
+            options = {name: each for each in command.get_params(click.Context(command)) for name in each.opts}
+            assert word in options, (command.name, word)
+            if not getattr(options[word], "is_flag", False):
+                next(rest)  # its value
+        elif isinstance(command, click.Group):
             found = command.get_command(click.Context(command), word)
             assert found is not None, (command.name, word)
             command = found

@@ -10,8 +10,8 @@ _CLOSE = {"Connection": "close"}  # the rest of the body is not going to be read
 
 #: Stored, or nothing to store. Success.
 OK: Final = Response()
-#: A caller that proved nothing gets what a path gets that does not exist. Event Grid tries again for a day, so that a secret
-#: rotated in the wrong order loses no event; after 401 or 403 it would drop them.
+#: A caller that proved nothing gets what a path gets that does not exist. Event Grid tries again for a day, so that a
+#: secret rotated in the wrong order loses no event; after 401 or 403 it would drop them.
 NOT_FOUND: Final = PlainTextResponse("Not Found", 404)
 #: The body came too slowly. Tried again after two minutes.
 TOO_SLOW: Final = JSONResponse({"error": "the body did not arrive in time"}, 408, headers=_CLOSE)

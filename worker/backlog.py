@@ -103,7 +103,9 @@ class BacklogWatch:
             ratio = _memory_ratio(memory)
             metrics.REDIS_MEMORY_RATIO.set(ratio)
             if ratio * 100 >= self._memory_limit_percent:
-                full["memory"] = f"Redis uses {ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the limit"
+                full["memory"] = (
+                    f"Redis uses {ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the limit"
+                )
         self._note_full(full)
 
     def _note_trouble(self, trouble: str | None) -> None:

@@ -42,8 +42,8 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 worker_cancel_long_running_tasks_on_connection_loss = True
 
-# Without socket timeouts a worker hangs for minutes on a connection whose other end is silently gone. What a dead worker
-# had taken is handed out again after the visibility timeout, which must exceed the task time limit.
+# Without socket timeouts a worker hangs for minutes on a connection whose other end is silently gone. What a dead
+# worker had taken is handed out again after the visibility timeout, which must exceed the task time limit.
 broker_transport_options = {
     "visibility_timeout": 180,
     "unacked_restore_interval": 5,

@@ -1,7 +1,8 @@
 """Keeps drain processes alive beside each Celery worker: a bootstep, so that draining needs no Celery message.
 
-Draining must go on when beat is dead, and when Redis is full: a full Redis refuses every Celery message, and were the drain
-started by one, the stream could never be emptied to make room. docs/adr/0006-drain-processes.md weighs the alternatives.
+Draining must go on when beat is dead, and when Redis is full: a full Redis refuses every Celery message, and were the
+drain started by one, the stream could never be emptied to make room. docs/adr/0006-drain-processes.md weighs the
+alternatives.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ STOP_SECONDS = 30.0
 ROOM_SECONDS = 1.0
 
 
-class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
+class DrainKeeper(bootsteps.StartStopStep):
     """Starts the drain processes with the worker, starts each again if it ends, and stops them with the worker."""
 
     requires = ("celery.worker.components:Pool",)
@@ -63,12 +64,12 @@ class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
     def _wait_for_room(self) -> None:
         """Wait while Redis is full, before Celery's own connection starts.
 
-        Celery ends at once on a Redis that refuses writes. Started again and again by its supervisor, it would end before
-        the drain processes, which alone can make room, had got anything done.
+        Celery ends at once on a Redis that refuses writes. Started again and again by its supervisor, it would end
+        before the drain processes, which alone can make room, had got anything done.
         """
         settings = WorkerSettings.read()
         broker = connect((settings.broker_url or settings.redis_url).get_secret_value())
-        while not (state.should_stop or state.should_terminate):
+        while not _is_told_to_stop():
             try:
                 broker.set(PROBE, b"", px=1000)
             except OutOfMemoryError:
@@ -93,6 +94,12 @@ class DrainKeeper(bootsteps.StartStopStep):  # type: ignore[misc]
                     number, process.pid, process.returncode,
                 )  # fmt: skip
             self._stopping.wait(RESTART_SECONDS)
+
+
+def _is_told_to_stop() -> bool:
+    """Celery's handlers of SIGTERM and SIGQUIT leave word here; None and False both mean no."""
+    words: tuple[object, object] = (state.should_stop, state.should_terminate)
+    return any(word is not None and word is not False for word in words)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -63,9 +63,7 @@ class _StreamEndpoint(ABC):
         """Do the route's work. `Refused`, `StreamUnavailable` and `CallerGone` are turned into answers."""
 
     async def _read(self, receive: Receive, headers: Headers) -> bytes:
-        return await read_body(
-            receive, headers, limit_bytes=self._limit_bytes, timeout_seconds=self._timeout_seconds
-        )
+        return await read_body(receive, headers, limit_bytes=self._limit_bytes, timeout_seconds=self._timeout_seconds)
 
 
 class EventEndpoint(_StreamEndpoint):

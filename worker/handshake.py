@@ -1,8 +1,8 @@
 """The two handshakes by which Event Grid asks whether we want to be called. Pure.
 
-In Event Grid's own schema it posts a code and wants it back. In CloudEvents it sends ``OPTIONS`` and wants its name repeated.
-Nothing else proves to Event Grid that we agree, and we never call the ``validationUrl`` it sends along: an address in a
-request is the caller's choice.
+In Event Grid's own schema it posts a code and wants it back. In CloudEvents it sends ``OPTIONS`` and wants its name
+repeated. Nothing else proves to Event Grid that we agree, and we never call the ``validationUrl`` it sends along: an
+address in a request is the caller's choice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST_VALIDATION = 64 * 1024
 
 
 class _ValidationData(msgspec.Struct):
-    validationCode: str  # noqa: N815 Event Grid's spelling
+    validationCode: str
 
 
 class _ValidationEvent(msgspec.Struct):
@@ -43,8 +43,8 @@ def validation_code(body: bytes) -> str | None:
 def answer_options(headers: Mapping[bytes, bytes], origins: Sequence[str]) -> Response:
     """Grant the CloudEvents handshake to one of ``origins``; anybody else is told which method there is, and no more.
 
-    It asks for no secret: Event Grid does not say that it sends a subscription's headers here. What is granted is only to
-    call, and each call has to prove itself.
+    It asks for no secret: Event Grid does not say that it sends a subscription's headers here. What is granted is only
+    to call, and each call has to prove itself.
     """
     origin = headers.get(b"webhook-request-origin", b"").decode("latin-1").strip()
     if origin.lower() not in {allowed.lower() for allowed in origins}:

@@ -1,7 +1,8 @@
 """Log lines: one JSON object each for machines, or coloured for people.
 
-Nothing confidential is handed to a logger anywhere, so nothing is redacted here. What a stranger chose, such as a header, goes
-into ``extra`` and never into the message: there it is escaped, so that it can neither begin a line nor colour one.
+Nothing confidential is handed to a logger anywhere, so nothing is redacted here. What a stranger chose, such as a
+header, goes into ``extra`` and never into the message: there it is escaped, so that it can neither begin a line nor
+colour one.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class _JsonLine(logging.Formatter):
 class _ConsoleLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        words = [f"{at} {_coloured(f'{record.levelname:<7}', _COLOURS.get(record.levelname, '0'))} {record.getMessage()}"]
+        words = [
+            f"{at} {_coloured(f'{record.levelname:<7}', _COLOURS.get(record.levelname, '0'))} {record.getMessage()}"
+        ]
         words += [_coloured(f"{name}={value!r}", "2") for name, value in _extra(record).items()]
         words.append(_coloured(record.name, "2"))
         line = "  ".join(words)

@@ -1,7 +1,7 @@
 """Send-trackings as mailers write them: JSON in, `Tracking` out. Pure; shared by all three doors.
 
-A call carries one object, an array of them, or one a line (NDJSON). docs/tracking.md describes the fields. A field that we do
-not know is left aside, so that a mailer may be newer than we are.
+A call carries one object, an array of them, or one a line (NDJSON). docs/tracking.md describes the fields. A field that
+we do not know is left aside, so that a mailer may be newer than we are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tracking(Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Struct, frozen=True):
-    """Why one item is no send-tracking. ``sentence`` repeats nothing of its content; ``body`` is the item as it came."""
+    """Why one item is no send-tracking, in a ``sentence`` that repeats nothing of its ``body``."""
 
     index: int
     field: str
@@ -146,7 +146,7 @@ def _instant(text: str | None, now: datetime) -> datetime | None:
         raise _Invalid("sent_at", "it is not an ISO 8601 instant with a time zone, such as 2026-01-10T10:26:32Z")
     try:
         instant = datetime.fromisoformat(text)
-        in_range = _EARLIEST <= instant and (instant <= now or instant - now <= _CLOCK_SLACK)
+        in_range = instant >= _EARLIEST and (instant <= now or instant - now <= _CLOCK_SLACK)
     except (ValueError, OverflowError):
         raise _Invalid("sent_at", "there is no such instant") from None
     if not in_range:

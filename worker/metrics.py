@@ -57,7 +57,8 @@ SHED = Counter(
 )
 BACKLOG_ENTRIES = Gauge("attribution_backlog_entries", "Entries on a stream, as the receiver last saw it.", ["stream"])
 REDIS_MEMORY_RATIO = Gauge(
-    "attribution_redis_memory_ratio", "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit."
+    "attribution_redis_memory_ratio",
+    "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit.",
 )
 REDIS_WRITABLE = Gauge("attribution_redis_writable", "1 if Redis took the receiver's last trial write, else 0.")
 

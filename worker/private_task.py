@@ -15,16 +15,16 @@ from celery.worker.request import Request
 HIDDEN: Final = "(hidden)"
 
 
-class PrivateRequest(Request):  # type: ignore[misc]
+class PrivateRequest(Request):
     """A request to run a task, its printable arguments replaced."""
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
         self._argsrepr = self._kwargsrepr = HIDDEN
-        self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN
+        self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN  # type: ignore[attr-defined]
 
 
-class PrivateTask(Task):  # type: ignore[misc]
+class PrivateTask(Task[Any, Any]):
     """Base of every task here."""
 
     Request = "worker.private_task:PrivateRequest"

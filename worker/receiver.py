@@ -40,16 +40,15 @@ _STOP_SECONDS = 3
 def create_receiver(settings: ReceiverSettings) -> Starlette:
     """Build the ASGI application that puts requests onto the streams.
 
-    ``POST /eventgrid`` answers 200 once the body is on the stream, and 503 when it cannot be put there. Event Grid never
-    retries 400, 401, 403 and 413, so no fault of ours is answered with one of them. Event content is not looked at: what
-    cannot be parsed is the drain's to quarantine. While Redis is away or not safe the application runs and answers 503.
+    ``POST /eventgrid`` answers 200 once the body is on the stream, and 503 when it cannot be put there. Event Grid
+    never retries 400, 401, 403 and 413, so no fault of ours is answered with one of them. Event content is not looked
+    at: what cannot be parsed is the drain's to quarantine. While Redis is away or not safe the application runs and
+    answers 503.
     """
     link = RedisLink(
         settings.redis_url.get_secret_value(), timeout=settings.redis_timeout, check=partial(_check_redis, settings)
     )
-    watch = BacklogWatch(
-        link, backlog_limit=settings.backlog_limit, memory_limit_percent=settings.memory_limit_percent
-    )
+    watch = BacklogWatch(link, backlog_limit=settings.backlog_limit, memory_limit_percent=settings.memory_limit_percent)
     writer = StreamWriter(link)
     events = EventEndpoint(settings, writer, watch)
     messages = MessageEndpoint(settings, writer, watch)

@@ -101,4 +101,6 @@ def _connect(redis_url: str) -> redis.Redis:
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError:  # its text may hold a part of the password
-        raise SettingsInvalid("ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded.") from None
+        raise SettingsInvalid(
+            "ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded."
+        ) from None

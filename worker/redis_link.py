@@ -1,9 +1,9 @@
 """One connection to Redis, shared by every request of the receiver and kept alive for as long as it runs.
 
-Commands called in the same turn of the event loop leave in one write, and nobody waits for another's answer: Redis puts all
-that it finds in the socket into one fsync. redis-py's client costs more than the rest of the receiver together (ADR 0012),
-so the protocol is spoken here, with redis-py's own parser, hiredis. Where to connect, and how, redis-py still says: a URL
-means the same to every process.
+Commands called in the same turn of the event loop leave in one write, and nobody waits for another's answer: Redis puts
+all that it finds in the socket into one fsync. redis-py's client costs more than the rest of the receiver together (ADR
+0012), so the protocol is spoken here, with redis-py's own parser, hiredis. Where to connect, and how, redis-py still
+says: a URL means the same to every process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from worker.errors import RedisUnsafe, SettingsInvalid, StreamUnavailable
 
 _log = logging.getLogger(__name__)
 
-#: Most bytes that may wait for Redis's answers, so that a slow Redis fills no memory of ours. One larger call passes alone.
+#: Most bytes that may wait for Redis's answers, so that a slow Redis fills no memory of ours. One larger call passes
+#: alone.
 _UNANSWERED_BYTES = 64 * 1024 * 1024
 #: Seconds between attempts to reach a Redis that is away, on average.
 _PAUSE_SECONDS = 0.25
@@ -57,8 +58,8 @@ class RedisConnection(asyncio.Protocol):
     def call(self, *command: bytes) -> asyncio.Future[Any]:
         """Send a command, together with whatever else is called in this turn of the event loop.
 
-        The future's result is Redis's answer, which may be a `hiredis.ReplyError`. Cancelling it harms no other call; the
-        command may still be carried out.
+        The future's result is Redis's answer, which may be a `hiredis.ReplyError`. Cancelling it harms no other call;
+        the command may still be carried out.
 
         Raises:
             StreamUnavailable: from here or from the future, when there is no answer in time, or no connection. The
@@ -165,7 +166,9 @@ async def open_connection(options: Mapping[str, Any], timeout: timedelta) -> Red
 def _ssl_context(options: Mapping[str, Any]) -> SSLContext | None:
     if "connection_class" not in options:
         return None
-    return SSLConnection(**{name: value for name, value in options.items() if name.startswith("ssl_")}).ssl_context.get()
+    return SSLConnection(
+        **{name: value for name, value in options.items() if name.startswith("ssl_")}
+    ).ssl_context.get()
 
 
 def _greeting(options: Mapping[str, Any]) -> list[tuple[bytes, ...]]:
@@ -181,9 +184,9 @@ def _greeting(options: Mapping[str, Any]) -> list[tuple[bytes, ...]]:
 class RedisLink:
     """Keeps a `RedisConnection` up: connects, checks Redis, and connects anew whenever it was lost.
 
-    Use it as a context manager. Entering waits for the first attempt to connect and not longer: while Redis is away, calls
-    fail at once. ``check`` is called in a thread before each connection is used; it may block, and raise `RedisUnsafe` or a
-    `redis.exceptions.RedisError`.
+    Use it as a context manager. Entering waits for the first attempt to connect and not longer: while Redis is away,
+    calls fail at once. ``check`` is called in a thread before each connection is used; it may block, and raise
+    `RedisUnsafe` or a `redis.exceptions.RedisError`.
 
     Raises:
         SettingsInvalid: ``url`` is not one.
@@ -193,7 +196,9 @@ class RedisLink:
         try:
             self._options: Mapping[str, Any] = cast(Mapping[str, Any], parse_url(url))
         except ValueError:  # its text may hold a part of the password
-            raise SettingsInvalid("ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded.") from None
+            raise SettingsInvalid(
+                "ATTRIBUTION_REDIS_URL cannot be read; characters such as / in it are to be %-encoded."
+            ) from None
         self._timeout = timeout
         self._check = check
         self._connection: RedisConnection | None = None

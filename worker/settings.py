@@ -68,7 +68,9 @@ def _explain(error: ValidationError) -> str:
         if problem["type"] == "missing":
             reason = "it is required and has no default"
         sentences.append(f"{name}: {reason}." if name else f"{reason}.")
-    return "The settings cannot be used. " + " ".join(s.replace("..", ".") for s in sentences) + " See docs/settings.md."
+    return (
+        "The settings cannot be used. " + " ".join(s.replace("..", ".") for s in sentences) + " See docs/settings.md."
+    )
 
 
 class CommonSettings(_Settings):
@@ -126,16 +128,14 @@ class ReceiverSettings(CommonSettings):
     redis_timeout: Duration = Field(
         timedelta(seconds=2), description="Time Redis has to confirm an append before the caller is told 503."
     )
-    backlog_limit: int = Field(
-        2_000_000, ge=1, description="Entries on a stream above which the receiver answers 503 until the drain caught up."
-    )
+    backlog_limit: int = Field(2_000_000, ge=1, description="Entries on a stream above which the receiver answers 503.")
     memory_limit_percent: int = Field(
         70, ge=1, le=100, description="Share of Redis's maxmemory in use above which the receiver answers 503."
     )
 
-    split_lists = field_validator("event_secrets", "message_secrets", "entra_app_ids", "webhook_origins", mode="before")(
-        _split
-    )
+    split_lists = field_validator(
+        "event_secrets", "message_secrets", "entra_app_ids", "webhook_origins", mode="before"
+    )(_split)
 
     @field_validator("event_secrets", "message_secrets")
     @classmethod
@@ -150,10 +150,10 @@ class ReceiverSettings(CommonSettings):
     def _callers_can_be_told_apart(self) -> Self:
         if self.insecure:
             if not _is_loopback(self.host):
-                raise ValueError("ATTRIBUTION_INSECURE is only for a loopback address; set ATTRIBUTION_HOST=127.0.0.1")
+                raise ValueError("ATTRIBUTION_INSECURE is for loopback addresses only; set ATTRIBUTION_HOST=127.0.0.1")
             return self
         if bool(self.entra_tenant_id) != bool(self.entra_audience):
-            raise ValueError("ATTRIBUTION_ENTRA_TENANT_ID and ATTRIBUTION_ENTRA_AUDIENCE are set together or not at all")
+            raise ValueError("set both of ATTRIBUTION_ENTRA_TENANT_ID and ATTRIBUTION_ENTRA_AUDIENCE, or neither")
         if not self.event_secrets and not self.entra_tenant_id:
             raise ValueError(
                 "anyone could post events: set ATTRIBUTION_EVENT_SECRETS, or ATTRIBUTION_ENTRA_TENANT_ID with"
@@ -184,7 +184,7 @@ class WorkerSettings(CommonSettings):
         5000, ge=1, le=50_000, description="Most stream entries taken into one batch, which is one transaction."
     )
     drain_batch_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, description="Size of bodies above which a batch is cut; a larger body is one by itself."
+        4 * 1024 * 1024, ge=1024, description="Size of bodies at which a batch is cut; a larger body is one by itself."
     )
     claim_after: Duration = Field(
         timedelta(seconds=60), description="Idle time after which an unacknowledged entry is taken for abandoned."

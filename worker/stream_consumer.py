@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import redis
@@ -92,12 +92,9 @@ class StreamConsumer:
         connection gives up on an answer then.
         """
         options: list[Any] = [] if block is None else ["BLOCK", max(1, int(block.total_seconds() * 1000))]
-        reply = self._with_group(
-            lambda: self._client.execute_command(  # type: ignore[no-untyped-call]
-                "XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, *options,
-                "STREAMS", *self._streams, *(">" for _ in self._streams),
-            )  # fmt: skip
-        )
+        command = ["XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, *options]
+        command += ["STREAMS", *self._streams, *(">" for _ in self._streams)]
+        reply: Any = self._with_group(partial(self._client.execute_command, *command))
         return [
             Entry(stream.decode(), entry_id.decode(), _body(fields), 1)
             for stream, entries in reply or ()
@@ -110,19 +107,14 @@ class StreamConsumer:
         ``min_idle`` must be longer than a batch can take. If it is not, two processes work the same entry, which is
         wasteful but harmless: the events' unique key ignores the second copy.
 
-        An entry that ends its process, again and again, must not take its neighbours with it: the more often entries were
-        delivered, the fewer are taken at once, down to one, and those delivered least go first. So the counter of the
-        culprit alone reaches ``max_deliveries``, and it comes back as exhausted.
+        An entry that ends its process, again and again, must not take its neighbours with it: the more often entries
+        were delivered, the fewer are taken at once, down to one, and those delivered least go first. So the counter of
+        the culprit alone reaches ``max_deliveries``, and it comes back as exhausted.
         """
         idle_ms = int(min_idle.total_seconds() * 1000)
         claimed = Claimed([], [])
         for stream in self._streams:
-            pending = self._with_group(
-                lambda stream=stream: self._client.xpending_range(
-                    stream, GROUP, "-", "+", min(count, _PENDING_PAGE), idle=idle_ms
-                )
-            )
-            deliveries = {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
+            deliveries = self._with_group(partial(self._deliveries, stream, idle_ms, min(count, _PENDING_PAGE)))
             exhausted = [entry_id for entry_id, times in deliveries.items() if times >= max_deliveries]
             fewest = min((times for times in deliveries.values() if times < max_deliveries), default=0)
             chosen = [entry_id for entry_id, times in deliveries.items() if times == fewest][: _chunk(fewest, count)]
@@ -133,9 +125,9 @@ class StreamConsumer:
     def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Acknowledge ``entries`` and delete them from their streams.
 
-        Call it after the transaction that holds their events has committed. A crash in between redelivers entries that we
-        already hold; the reverse order would lose them. Not as MULTI, which a full Redis refuses; and acknowledged before
-        deleted, so that a connection cut in between leaves no entry pending without its body.
+        Call it after the transaction that holds their events has committed. A crash in between redelivers entries that
+        we already hold; the reverse order would lose them. Not as MULTI, which a full Redis refuses; and acknowledged
+        before deleted, so that a connection cut in between leaves no entry pending without its body.
         """
         pipeline = self._client.pipeline(transaction=False)
         for stream, entry_ids in _by_stream(entries).items():
@@ -163,10 +155,15 @@ class StreamConsumer:
             )  # fmt: skip
         pipeline.execute()
 
+    def _deliveries(self, stream: str, idle_ms: int, count: int) -> dict[str, int]:
+        """Return how often each entry was handed out that has been pending for so long, oldest first."""
+        pending: Any = self._client.xpending_range(stream, GROUP, "-", "+", count, idle=idle_ms)
+        return {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
+
     def _claim(self, stream: str, entry_ids: list[str], idle_ms: int, deliveries: dict[str, int]) -> list[Entry]:
         if not entry_ids:
             return []
-        reply = self._client.execute_command("XCLAIM", stream, GROUP, CONSUMER, idle_ms, *entry_ids)  # type: ignore[no-untyped-call]
+        reply: Any = self._client.execute_command("XCLAIM", stream, GROUP, CONSUMER, idle_ms, *entry_ids)  # type: ignore[no-untyped-call]
         return [
             Entry(stream, entry_id.decode(), _body(fields), deliveries[entry_id.decode()] + 1)
             for entry_id, fields in reply
@@ -183,7 +180,7 @@ class StreamConsumer:
         return command()
 
     def create_group(self) -> None:
-        """Create the group on each stream, from the stream's beginning: from its end, what is there would be skipped."""
+        """Create the group on each stream, at its beginning: at its end, what is there would be skipped."""
         for stream in self._streams:
             try:
                 self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)

@@ -2,16 +2,19 @@
 
 Every key of ours in Redis:
 
-``attribution:events``    stream; one entry is one request of Event Grid. Fields: ``body``, the request's bytes untouched;
+``attribution:events``    stream; one entry is one request of Event Grid. Fields: ``body``, the request's bytes
+untouched;
                           ``subscription``, the Event Grid subscription it came through, if it said so.
-``attribution:messages``  stream; one entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array of
+``attribution:messages``  stream; one entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array
+of
                           them, or one a line. Written by the receiver and by any mailer that has a Redis client.
-``attribution:probe``     string; the receiver writes it once a second to learn whether Redis takes writes, and it expires
+``attribution:probe``     string; the receiver writes it once a second to learn whether Redis takes writes, and it
+expires
                           a minute after the last receiver stopped. Nobody reads it.
 
-Both streams have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process. A
-constant name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed once
-it has been idle for long enough. An entry's id carries the time at which Redis took it, so no field repeats it.
+Both streams have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process.
+A constant name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed
+once it has been idle for long enough. An entry's id carries the time at which Redis took it, so no field repeats it.
 
 No ``MAXLEN``: it would drop entries that nobody has read. The receiver's backlog limit bounds the streams instead.
 """

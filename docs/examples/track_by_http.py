@@ -36,14 +36,14 @@ def track(trackings: Sequence[Mapping[str, object]], *, url: str, secret: str, t
     Raises:
         NotTracked: the receiver called them invalid, or could not be reached for a minute.
     """
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310 - the URL is your own
         f"{url.rstrip('/')}/messages",
         data=json.dumps(list(trackings)).encode(),
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {secret}"},
     )
     for wait in (*WAITS, None):
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
                 if response.status == 202:
                     return
                 reason = f"answered {response.status}"

@@ -44,7 +44,7 @@ def test_demo_ends_sound_and_leaves_nothing_running(tmp_path: Path) -> None:
         ran = run_demo(folder, "--seed", str(seed))
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert "Sound: every one of" in ran.stdout
-        assert "Autumn sale, cancelled" in ran.stdout
+        assert "Autumn sale (cancelled)" in ran.stdout
         assert processes_of(folder) == []
         ports = [server["port"] for server in json.loads((folder / "stack.json").read_text()).values()]
         assert len(ports) == 3

@@ -21,7 +21,9 @@ def azure_id(number: int) -> UUID:
     return UUID(int=0x5B1E3C44_0000_4000_8000_000000000000 + number)
 
 
-def click(event_id: str, message: str | None = "<m@example.com>", azure: UUID | None = None, **fields: Any) -> EngagementEvent:
+def click(
+    event_id: str, message: str | None = "<m@example.com>", azure: UUID | None = None, **fields: Any
+) -> EngagementEvent:
     return EngagementEvent(
         event_key=hashlib.md5(event_id.encode(), usedforsecurity=False).digest(),
         event_id=event_id,
@@ -37,7 +39,9 @@ def click(event_id: str, message: str | None = "<m@example.com>", azure: UUID | 
     )._replace(**fields)
 
 
-def report(event_id: str, message: str | None = "<m@example.com>", azure: UUID | None = None, **fields: Any) -> DeliveryEvent:
+def report(
+    event_id: str, message: str | None = "<m@example.com>", azure: UUID | None = None, **fields: Any
+) -> DeliveryEvent:
     return DeliveryEvent(
         *click(event_id, message, azure)[:8], status="Delivered", status_reason=None, delivery_status_details=None
     )._replace(**fields)
@@ -64,7 +68,9 @@ def release_in_new_transaction(engine: Engine, ids: MessageIds) -> int:
         return release(conn, ids)
 
 
-def stored(engine: Engine, table: str = "azure_engagement_events") -> dict[str, tuple[str, int | None, int | None, str | None]]:
+def stored(
+    engine: Engine, table: str = "azure_engagement_events"
+) -> dict[str, tuple[str, int | None, int | None, str | None]]:
     """Return state, campaign, subscriber and key of each event, by its id."""
     with engine.begin() as conn:
         rows = conn.execute(text(f"SELECT event_id, state, campaign_id, subscriber_id, matched_by FROM {table}"))  # noqa: S608

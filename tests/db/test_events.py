@@ -25,7 +25,9 @@ def when(engine: Engine, *events: EngagementEvent | DeliveryEvent):  # type: ign
 
 def test_the_internet_message_id_names_campaign_and_subscriber(engine: Engine) -> None:
     given(engine, message("<a@example.com>", 1, 10), message("<b@example.com>", 2, 20))
-    recorded = when(engine, click("e1", "<b@example.com>"), click("e2", "<a@example.com>"), report("d1", "<a@example.com>"))
+    recorded = when(
+        engine, click("e1", "<b@example.com>"), click("e2", "<a@example.com>"), report("d1", "<a@example.com>")
+    )
     assert recorded.attributed == {"internet_message_id": 3}
     assert stored(engine) == {
         "e1": ("attributed", 2, 20, "internet_message_id"),
@@ -49,7 +51,9 @@ def test_azures_own_id_serves_where_the_other_is_missing_or_untracked(engine: En
     }
 
 
-def test_a_delivery_report_teaches_the_missing_internet_message_id_and_releases_what_waited_for_it(engine: Engine) -> None:
+def test_a_delivery_report_teaches_the_missing_internet_message_id_and_releases_what_waited_for_it(
+    engine: Engine,
+) -> None:
     given(engine, message(None, 3, 30, azure_id(1)))
     when(engine, click("early", "<late@example.com>"))
     assert stored(engine)["early"][0] == "parked"
@@ -80,7 +84,9 @@ def test_reports_that_contradict_each_other_teach_nothing(engine: Engine) -> Non
     )
     assert recorded.taught == 1  # only azure_id(2) was named once, and its Message-ID by no other
     with engine.begin() as conn:
-        taught = conn.execute(text("SELECT campaign_id, internet_message_id FROM azure_message_tracking ORDER BY 1")).all()
+        taught = conn.execute(
+            text("SELECT campaign_id, internet_message_id FROM azure_message_tracking ORDER BY 1")
+        ).all()
     assert [tuple(row) for row in taught] == [(3, None), (4, "<z@example.com>")]
 
 
@@ -112,7 +118,9 @@ def test_the_same_event_twice_in_one_batch_is_written_once(engine: Engine) -> No
     assert (recorded.attributed, recorded.duplicates) == ({"internet_message_id": 1}, 1)
 
 
-def test_of_two_events_with_one_id_and_different_content_the_first_wins_and_the_other_is_counted(engine: Engine) -> None:
+def test_of_two_events_with_one_id_and_different_content_the_first_wins_and_the_other_is_counted(
+    engine: Engine,
+) -> None:
     given(engine, message())
     when(engine, click("e1"))
     recorded = when(engine, click("e1", engagement_context="https://www.example.com/other"))

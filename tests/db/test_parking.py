@@ -23,7 +23,12 @@ def park(engine: Engine, *event_ids: str, first_wait: timedelta = DUE) -> None:
 
 
 def swept(
-    engine: Engine, *, waits: Sequence[timedelta] = WAITS, deadline: timedelta = timedelta(days=7), limit: int = 100, jitter: float = 0
+    engine: Engine,
+    *,
+    waits: Sequence[timedelta] = WAITS,
+    deadline: timedelta = timedelta(days=7),
+    limit: int = 100,
+    jitter: float = 0,
 ) -> Swept:
     with engine.begin() as conn:
         return sweep(conn, waits=waits, jitter=jitter, deadline=deadline, limit=limit)

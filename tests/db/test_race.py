@@ -32,7 +32,9 @@ def test_tracking_that_commits_while_the_drain_is_uncommitted_is_found_by_the_dr
     assert stored(engine) == {"open": ATTRIBUTED}
 
 
-def test_a_drain_that_commits_while_the_tracking_is_uncommitted_is_found_by_the_trackings_release(engine: Engine) -> None:
+def test_a_drain_that_commits_while_the_tracking_is_uncommitted_is_found_by_the_trackings_release(
+    engine: Engine,
+) -> None:
     with engine.connect() as drain, engine.connect() as mailer:
         track_messages(mailer, [message()])  # uncommitted
         recorded = record(drain, click("open"))
@@ -122,8 +124,7 @@ def _assert_someone_waits_for_a_lock(engine: Engine) -> None:
     with engine.begin() as conn:
         waiting = conn.execute(
             text(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
         ).scalar_one()
     assert waiting

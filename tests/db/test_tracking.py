@@ -149,5 +149,7 @@ def test_a_foreign_row_never_takes_an_id_from_one_of_ours(engine: Engine) -> Non
 
 
 def test_message_ids_are_all_the_ids_of_a_batch() -> None:
-    ids = message_ids([message("<a@example.com>"), message(None, azure=azure_id(1)), message("<b@x>", azure=azure_id(2))])
+    ids = message_ids(
+        [message("<a@example.com>"), message(None, azure=azure_id(1)), message("<b@x>", azure=azure_id(2))]
+    )
     assert ids == MessageIds(frozenset({"<a@example.com>", "<b@x>"}), frozenset({azure_id(1), azure_id(2)}))

@@ -17,7 +17,9 @@ AZURE_MESSAGE_ID = "5b1e3c44-0000-4000-8000-0000000000aa"
 RECEIVED_AT = datetime(2026, 1, 10, 10, 30, tzinfo=UTC)
 
 
-def engagement(event_id: str | None = None, *, internet_message_id: str | None = "<c42@mail.example.com>", **data: Any) -> dict[str, Any]:
+def engagement(
+    event_id: str | None = None, *, internet_message_id: str | None = "<c42@mail.example.com>", **data: Any
+) -> dict[str, Any]:
     """Return a click in Event Grid's own envelope. A key of ``data`` given as ``...`` is left out."""
     fields = {
         "sender": "news@mail.example.com",
@@ -32,7 +34,9 @@ def engagement(event_id: str | None = None, *, internet_message_id: str | None =
     return _envelope(ENGAGEMENT_REPORT, event_id, fields)
 
 
-def delivery(event_id: str | None = None, *, internet_message_id: str | None = "<c42@mail.example.com>", **data: Any) -> dict[str, Any]:
+def delivery(
+    event_id: str | None = None, *, internet_message_id: str | None = "<c42@mail.example.com>", **data: Any
+) -> dict[str, Any]:
     """Return a delivery report in Event Grid's own envelope."""
     fields = {
         "sender": "news@mail.example.com",

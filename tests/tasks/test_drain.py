@@ -123,7 +123,9 @@ def test_poison_is_halved_out_of_its_batch_and_quarantined_alone(ctx: Context, r
     drained = drain(ctx)
     assert drained.quarantined == {Reason.REFUSED_BY_DATABASE: 2}
     assert sorted(stored(ctx.engine)) == [*(f"a{n}" for n in range(7)), "b1", "b2"]
-    kept = {json.loads(body)["id"] if body[:1] == b"{" else json.loads(body)[0]["id"] for _, body in quarantined(ctx.engine)}
+    kept = {
+        json.loads(body)["id"] if body[:1] == b"{" else json.loads(body)[0]["id"] for _, body in quarantined(ctx.engine)
+    }
     assert kept == {"poison-1", "poison-2"}
     assert {reason for reason, _ in quarantined(ctx.engine)} == {Reason.REFUSED_BY_DATABASE}
     assert backlog(redis_client) == (0, 0)
@@ -248,7 +250,10 @@ def _hostile_body(draw: st.DrawFn) -> bytes:
     return body_of(event)
 
 
-@given(bodies=st.lists(_hostile_body(), min_size=1, max_size=8), trackings=st.lists(st.binary(max_size=40) | _JSON.map(lambda value: json.dumps(value).encode()), max_size=4))
+@given(
+    bodies=st.lists(_hostile_body(), min_size=1, max_size=8),
+    trackings=st.lists(st.binary(max_size=40) | _JSON.map(lambda value: json.dumps(value).encode()), max_size=4),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_on_the_streams_nothing_raises_nothing_is_lost_and_neighbours_go_through(
     ctx: Context, redis_client: redis.Redis, bodies: list[bytes], trackings: list[bytes]

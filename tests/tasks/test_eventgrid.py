@@ -92,7 +92,10 @@ def test_the_timestamp_key_is_found_in_any_case(key: str) -> None:
     [
         ("2026-01-10T10:26:41.1234567Z", datetime(2026, 1, 10, 10, 26, 41, 123_456, tzinfo=UTC)),
         ("2026-01-10T10:26:41Z", datetime(2026, 1, 10, 10, 26, 41, tzinfo=UTC)),
-        ("2026-01-10T11:26:41.5+01:00", datetime(2026, 1, 10, 11, 26, 41, 500_000, tzinfo=timezone(timedelta(hours=1)))),
+        (
+            "2026-01-10T11:26:41.5+01:00",
+            datetime(2026, 1, 10, 11, 26, 41, 500_000, tzinfo=timezone(timedelta(hours=1))),
+        ),
     ],
 )
 def test_timestamps_keep_their_microseconds_and_zone(text: str, instant: datetime) -> None:
@@ -145,7 +148,10 @@ def test_an_azure_id_that_is_no_uuid_matches_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "stored"),
-    [(" <C42.x@Mail.Example.COM> ", "<C42.x@mail.example.com>"), ("C42.x@Mail.Example.COM", "<C42.x@mail.example.com>")],
+    [
+        (" <C42.x@Mail.Example.COM> ", "<C42.x@mail.example.com>"),
+        ("C42.x@Mail.Example.COM", "<C42.x@mail.example.com>"),
+    ],
 )
 def test_message_ids_are_normalised(sent: str, stored: str) -> None:
     assert one_engagement(engagement(internet_message_id=sent)).internet_message_id == stored
