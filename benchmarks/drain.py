@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,23 +19,42 @@ from worker.streams import EVENTS
 
 #: The least share of COPY's rate, by drain processes.
 _GOALS: Final = {1: 0.40, 2: 0.60}
-#: How many times one task per event the drain must do, with one process each.
+#: How many times the rate of one task per event the drain must reach, with one process each.
 _TASKS_GOAL: Final = 100
 
+#: Where a stream waits until it is drained.
 PREPARED: Final = "bench:prepared"
+#: Where its events go.
 TABLE: Final = "azure_engagement_events"
 
 #: What the drain writes of an event. The rest are defaults, for COPY as for the drain.
-COLUMNS: Final = (
+_COLUMNS: Final = (
     "event_key", "event_id", "internet_message_id", "azure_message_id", "event_timestamp", "received_at",
     "header_campaign", "header_subscriber", "engagement_type", "engagement_context", "user_agent",
     "campaign_id", "subscriber_id", "state", "matched_by", "attributed_at", "next_attempt_at",
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What is drained by how many; every so-manieth event is of an untracked message, if any is."""
+
+    processes: int
+    per_request: int
+    untracked_every: int | None
+
+    @property
+    def mix(self) -> str:
+        return f"{100 // self.untracked_every} % parking" if self.untracked_every else "all matching"
+
+    def __str__(self) -> str:
+        processes = f"{self.processes} process{'es' if self.processes > 1 else ''}"
+        return f"{processes}, {self.per_request} event{'s' if self.per_request > 1 else ''} per request, {self.mix}"
+
+
 @dataclass
 class _Rates:
-    """Events per second of each round, and of what was measured next to it."""
+    """Events per second in each round: drained, and copied and worked by tasks right after that."""
 
     drained: list[float] = field(default_factory=list)
     copied: list[float] = field(default_factory=list)
@@ -42,36 +62,16 @@ class _Rates:
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Measure every shape of load. Each round drains, copies and, for the plainest shape, works tasks, in turn."""
-    sizes = bench.sizes
-    figures: list[Figure] = []
-    versus_tasks: list[Figure] = []
+    """Measure every shape of load; in each round of it drain, copy and, for the first shape, work tasks, in turn."""
+    measured: dict[_Shape, _Rates] = {}
+    filled: _Shape | None = None
     with bench.tracked_database() as url, bench.servers.redis() as client:
-        for untracked_every in sizes.untracked_every:
-            mix = _mix(untracked_every)
-            copied: list[float] = []
-            for per_request in sizes.per_request:
-                made = events(sizes.events, tracked=sizes.tracked, untracked_every=untracked_every)
-                bench.say(f"filling a stream with {sizes.events:,} events, {per_request} per request, {mix}")
-                fill_stream(client, PREPARED, event_bodies(made, per_request))
-                for processes in sizes.processes:
-                    shape = f"{processes} process{'es' * (processes > 1)}, {_per_request(per_request)}, {mix}"
-                    with_tasks = not versus_tasks
-                    rates = _rounds(bench, client, url, processes, per_request, untracked_every, shape, with_tasks)
-                    copied += rates.copied
-                    figures.append(
-                        Figure(
-                            f"(b) drain, {shape}",
-                            median_of(rates.drained),
-                            "events/s",
-                            median_ratio(rates.drained, rates.copied),
-                            ratio_at_least(_GOALS[processes]),
-                        )
-                    )
-                    if with_tasks:
-                        versus_tasks = _versus_tasks(rates, shape)
-            figures.append(Figure(f"(b) COPY of the finished rows, {mix}", median_of(copied), "rows/s"))
-    return figures + versus_tasks
+        for shape in _shapes(bench):
+            if filled is None or (filled.per_request, filled.mix) != (shape.per_request, shape.mix):
+                _fill(bench, client, shape)
+                filled = shape
+            measured[shape] = _measure(bench, client, url, shape, with_tasks=not measured)
+    return list(_figures(measured))
 
 
 def check_stored(database_url: str, count: int, untracked_every: int | None, *, after: int = 0) -> None:
@@ -90,33 +90,37 @@ def check_stored(database_url: str, count: int, untracked_every: int | None, *, 
         expect("bodies in the quarantine", quarantined, (0,))
 
 
-def _rounds(
-    bench: Bench,
-    client: redis.Redis,
-    url: str,
-    processes: int,
-    per_request: int,
-    untracked_every: int | None,
-    shape: str,
-    with_tasks: bool,
-) -> _Rates:
+def _shapes(bench: Bench) -> Iterator[_Shape]:
+    for untracked_every in bench.sizes.untracked_every:
+        for per_request in bench.sizes.per_request:
+            for processes in bench.sizes.processes:
+                yield _Shape(processes, per_request, untracked_every)
+
+
+def _fill(bench: Bench, client: redis.Redis, shape: _Shape) -> None:
     sizes = bench.sizes
+    bench.say(f"filling a stream with {sizes.events:,} events, {shape.per_request} per request, {shape.mix}")
+    made = events(sizes.events, tracked=sizes.tracked, untracked_every=shape.untracked_every)
+    fill_stream(client, PREPARED, event_bodies(made, shape.per_request))
+
+
+def _measure(bench: Bench, client: redis.Redis, url: str, shape: _Shape, *, with_tasks: bool) -> _Rates:
+    sizes, servers = bench.sizes, bench.servers
     rates = _Rates()
     rows: FinishedRows | None = None
     for number in range(bench.rounds):
         _empty(url)
-        rate = time_drain(bench.servers, client, url, prepared=PREPARED, stream=EVENTS, processes=processes)
-        check_stored(url, sizes.events, untracked_every)
-        rates.drained.append(rate * per_request)
-        rows = rows or take_rows(url, TABLE, COLUMNS)
+        entries = time_drain(servers, client, url, prepared=PREPARED, stream=EVENTS, processes=shape.processes)
+        check_stored(url, sizes.events, shape.untracked_every)
+        rates.drained.append(entries * shape.per_request)
+        rows = rows or take_rows(url, TABLE, _COLUMNS)
         _empty(url)
         rates.copied.append(sizes.events / rows.time_copy(url))
-        check_stored(url, sizes.events, untracked_every)
-        said = f"round {number + 1}, drain, {shape}: {rates.drained[-1]:,.0f}/s, COPY {rates.copied[-1]:,.0f}/s"
+        check_stored(url, sizes.events, shape.untracked_every)
+        said = f"drain, {shape}, round {number + 1}: {rates.drained[-1]:,.0f}/s, COPY {rates.copied[-1]:,.0f}/s"
         if with_tasks:
             _empty(url)
-            made = events(sizes.tasks, tracked=sizes.tracked)
-            rates.tasks.append(time_tasks(bench.servers, client, url, made))
+            rates.tasks.append(time_tasks(servers, client, url, events(sizes.tasks, tracked=sizes.tracked)))
             check_stored(url, sizes.tasks, None)
             said += f", one task per event {rates.tasks[-1]:,.0f}/s"
         bench.say(said)
@@ -130,22 +134,19 @@ def _empty(database_url: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-def _versus_tasks(rates: _Rates, shape: str) -> list[Figure]:
-    return [
-        Figure("(b) one Celery task per event, 1 process", median_of(rates.tasks), "events/s"),
-        Figure(
-            f"(b) drain against one Celery task per event, {shape}",
-            median_of(rates.drained),
-            "events/s",
-            median_ratio(rates.drained, rates.tasks),
-            ratio_at_least(_TASKS_GOAL),
-        ),
-    ]
-
-
-def _mix(untracked_every: int | None) -> str:
-    return f"{100 // untracked_every} % parking" if untracked_every else "all matching"
-
-
-def _per_request(number: int) -> str:
-    return "1 event per request" if number == 1 else f"{number} events per request"
+def _figures(measured: dict[_Shape, _Rates]) -> Iterator[Figure]:
+    for shape, rates in measured.items():
+        drained, goal = median_of(rates.drained), ratio_at_least(_GOALS[shape.processes])
+        yield Figure(f"(b) drain, {shape}", drained, "events/s", median_ratio(rates.drained, rates.copied), goal)
+    for mix in dict.fromkeys(shape.mix for shape in measured):
+        copied = [rate for shape, rates in measured.items() if shape.mix == mix for rate in rates.copied]
+        yield Figure(f"(b) baseline: COPY of the finished rows, {mix}", median_of(copied), "events/s")
+    shape, rates = next(iter(measured.items()))
+    yield Figure("(b) baseline: one Celery task per event, 1 process", median_of(rates.tasks), "events/s")
+    yield Figure(
+        f"(b) drain, against one task per event, {shape}",
+        median_of(rates.drained),
+        "events/s",
+        median_ratio(rates.drained, rates.tasks),
+        ratio_at_least(_TASKS_GOAL),
+    )

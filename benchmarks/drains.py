@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import redis
@@ -31,22 +32,34 @@ def time_drain(
     Raises:
         Lost: an entry was left, or a process ended.
     """
-    for key in (EVENTS, MESSAGES):
-        fill_stream(client, key, ())
+    with idle_drains(servers, client, database_url, processes):
+        started = time.perf_counter()
+        client.copy(prepared, stream, replace=True)
+        rate = _entries_per_second(client, stream, client.xlen(prepared), started)
+        expect(f"entries still pending on {stream}", client.xpending(stream, GROUP)["pending"], 0)
+    return rate
+
+
+@contextmanager
+def idle_drains(servers: Servers, client: redis.Redis, database_url: str, processes: int) -> Iterator[None]:
+    """Have ``processes`` drain processes running, which wait for the first entry of either stream."""
+    for stream in (EVENTS, MESSAGES):
+        fill_stream(client, stream, ())
     with ExitStack() as running:
         for number in range(processes):
             running.enter_context(servers.process(f"drain-{number}", "tasks.drainer", database_url=database_url))
         wait_for_readers(client, processes)
-        started = time.perf_counter()
-        client.copy(prepared, stream, replace=True)
-        rate = _entries_per_second(client, stream, client.xlen(prepared), started)
-    expect(f"entries still pending on {stream}", client.xpending(stream, GROUP)["pending"], 0)
-    return rate
+        yield
 
 
 def wait_for_readers(client: redis.Redis, number: int) -> None:
     """Wait until so many clients of Redis wait in a blocking read."""
     wait_until(lambda: client.info("clients")["blocked_clients"] >= number, f"for {number} readers of Redis")
+
+
+def wait_until_drained(client: redis.Redis, stream: str) -> None:
+    """Wait until every entry of ``stream`` has been acknowledged, which is when its effects have been committed."""
+    wait_until(lambda: not client.xlen(stream), f"for {stream} to be drained", seconds=_STUCK_SECONDS)
 
 
 def _entries_per_second(client: redis.Redis, stream: str, total: int, put_at: float) -> float:

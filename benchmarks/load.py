@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 import redis
+from celery import Celery
 
 from worker.streams import GROUP
 
@@ -101,6 +102,25 @@ def fill_stream(client: redis.Redis, stream: str, bodies: Iterable[bytes]) -> in
         pipeline.execute()
         count += len(group)
     return count
+
+
+def fill_queue(
+    client: redis.Redis, broker_url: str, queue: str, task: str, arguments: Iterable[list[Any]]
+) -> int:
+    """Send ``task`` by name for each of ``arguments``, have all appear on ``queue`` at one moment, and return how many.
+
+    They are sent to a queue that nobody reads, which is a list in Redis, and which is then renamed.
+    """
+    filling = f"{queue}.filling"
+    sent = 0
+    with Celery("bench-mailer", broker=broker_url, set_as_current=False) as mailer:
+        mailer.conf.task_ignore_result = True
+        with mailer.producer_or_acquire() as producer:
+            for each in arguments:
+                mailer.send_task(task, args=each, queue=filling, producer=producer)
+                sent += 1
+    client.rename(filling, queue)
+    return sent
 
 
 def in_groups(items: Iterable[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import psycopg
 
-#: The parked events of message ``n`` have the numbers of messages that nobody tracks, from here on.
-PARKED: Final = 2_000_000_000
-#: Parked events that a measurement will release have numbers from here on.
-WAITING: Final = 3_000_000_000
+#: Parked events, and the messages they are of, have numbers from here on.
+PARKED: Final = 1_200_000_000
+#: The same for parked events whose messages a measurement will track.
+WAITING: Final = 1_500_000_000
 
 _MESSAGES: Final = """
 INSERT INTO azure_message_tracking (internet_message_id, campaign_id, subscriber_id, sent_at, tracked_via)

@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from benchmarks.commits import rate_of_commits
 from benchmarks.drains import wait_for_readers
+from benchmarks.load import fill_queue
 from benchmarks.servers import Servers, connect, wait_until
 from db.tables import engagement_events, message_tracking
 from tasks.eventgrid import event_key
@@ -94,7 +95,7 @@ def time_tasks(servers: Servers, client: redis.Redis, database_url: str, events:
     command = ("celery", "-A", "benchmarks.task_per_event", "worker", "-Q", _QUEUE, "--concurrency=1")
     with servers.process("task-per-event", *command, database_url=database_url):
         wait_for_readers(client, 1)
-        sent = send_at_once(servers, client, _QUEUE, _TASK, ([json.loads(event)] for event in events))
+        sent = fill_queue(client, servers.redis_url, _QUEUE, _TASK, ([json.loads(event)] for event in events))
         with connect(database_url) as connection:
 
             def all_are_there() -> bool:
@@ -103,22 +104,3 @@ def time_tasks(servers: Servers, client: redis.Redis, database_url: str, events:
 
             wait_until(all_are_there, f"for {sent} Celery tasks, one an event", seconds=60 + sent / 20, glance=0.2)
             return rate_of_commits(connection, "azure_engagement_events")
-
-
-def send_at_once(
-    servers: Servers, client: redis.Redis, queue: str, task: str, arguments: Iterable[list[Any]]
-) -> int:
-    """Send a task for each of ``arguments``, have all of them appear on ``queue`` in one moment, and return how many.
-
-    They are sent to a queue that nobody reads, which is a list in Redis, and that is then renamed.
-    """
-    filling = f"{queue}.filling"
-    sent = 0
-    with Celery("bench-sender", broker=servers.redis_url, set_as_current=False) as sender:
-        sender.conf.task_ignore_result = True
-        with sender.producer_or_acquire() as producer:
-            for each in arguments:
-                sender.send_task(task, args=each, queue=filling, producer=producer)
-                sent += 1
-    client.rename(filling, queue)
-    return sent

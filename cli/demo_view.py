@@ -108,7 +108,7 @@ def _bar(completed: int, total: int, colour: str) -> ProgressBar:
 
 def campaign_table(figures: Mapping[int, Figures]) -> RenderableType:
     """Return the figures of each campaign, as a table."""
-    table = Table(title="Campaigns", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="Campaigns", title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("Campaign", no_wrap=True)
     for name in ("sent", "delivered", "failed", "opens", "clicks", "parked", "with ID"):
         table.add_column(name, justify="right")

@@ -89,7 +89,7 @@ class StateFolder:
         endpoint = self.remembered(server)
         if endpoint is not None and port_is_free(endpoint.port):
             return endpoint
-        return self._remember(server, Endpoint(_free_port(), endpoint.password if endpoint else secrets.token_hex(24)))
+        return self._remember(server, Endpoint(free_port(), endpoint.password if endpoint else secrets.token_hex(24)))
 
     def remembered(self, server: str) -> Endpoint | None:
         """Return the endpoint ``server`` had last time, if it ever had one."""
@@ -138,7 +138,8 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that a server could listen on now, and that the system gives to no client by itself."""
     for _ in range(_PORT_TRIES):
         port = random.choice(_PORTS)
         if port_is_free(port):

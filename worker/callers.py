@@ -132,5 +132,5 @@ def _bearer(headers: Headers) -> list[bytes]:
 
 def _query_values(query: bytes, name: bytes) -> list[bytes]:
     """Return the values of a query parameter, percent-decoded. A plus stays one: secrets are often base64."""
-    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
-    return [unquote_to_bytes(value) for key, _, value in pairs if key == name]
+    prefix = name + b"="
+    return [unquote_to_bytes(pair[len(prefix) :]) for pair in query.split(b"&") if pair.startswith(prefix)]

@@ -9,8 +9,10 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
+from functools import cache
 
 import msgspec
+from prometheus_client import Counter
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -34,6 +36,11 @@ _LONG_BODY = 128 * 1024
 _NAMED_PROBLEMS = 1000
 
 
+@cache
+def _requests(route: str, status: int | str) -> Counter:
+    return metrics.REQUESTS.labels(route, str(status))
+
+
 class _StreamEndpoint(ABC):
     """The steps that both routes share."""
 
@@ -53,9 +60,9 @@ class _StreamEndpoint(ABC):
         except StreamUnavailable:
             answer = UNAVAILABLE
         except CallerGone:
-            metrics.REQUESTS.labels(self.route, "gone").inc()
+            _requests(self.route, "gone").inc()
             return
-        metrics.REQUESTS.labels(self.route, str(answer.status_code)).inc()
+        _requests(self.route, answer.status_code).inc()
         await answer(scope, receive, send)
 
     @abstractmethod

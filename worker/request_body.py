@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import Receive
 
@@ -19,8 +20,8 @@ async def read_body(
 ) -> bytes:
     """Return the body, untouched.
 
-    The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole body,
-    so that a byte now and then gains nothing.
+    The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole body, so
+    that a byte now and then gains nothing.
 
     Raises:
         Refused: the body is compressed (415), larger than ``limit_bytes`` (413) or too slow (408).
@@ -30,20 +31,43 @@ async def read_body(
         raise Refused(ENCODED)  # a few bytes could unfold to gigabytes
     if int(headers.get(b"content-length", 0)) > limit_bytes:
         raise Refused(TOO_LARGE)
+    task = asyncio.current_task()
+    assert task is not None
+    timer = _Timer(task, timeout_seconds)
+    try:
+        return await _read(receive, limit_bytes)
+    except asyncio.CancelledError:
+        if timer.has_expired and task.uncancel() == 0:
+            raise Refused(TOO_SLOW) from None
+        raise  # somebody else cancelled us
+    finally:
+        timer.cancel()
+
+
+class _Timer:
+    """What `asyncio.timeout` does, at a quarter of its cost, which is a tenth of a request's."""
+
+    def __init__(self, task: asyncio.Task[Any], seconds: float) -> None:
+        self._task = task
+        self.has_expired = False
+        self.cancel = task.get_loop().call_later(seconds, self._expire).cancel
+
+    def _expire(self) -> None:
+        self.has_expired = True
+        self._task.cancel()
+
+
+async def _read(receive: Receive, limit_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise CallerGone
-                part: bytes = message["body"]
-                size += len(part)
-                if size > limit_bytes:
-                    raise Refused(TOO_LARGE)
-                if not message["more_body"]:
-                    return b"".join([*parts, part]) if parts else part
-                parts.append(part)
-    except TimeoutError:
-        raise Refused(TOO_SLOW) from None
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise CallerGone
+        part: bytes = message["body"]
+        size += len(part)
+        if size > limit_bytes:
+            raise Refused(TOO_LARGE)
+        if not message["more_body"]:
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)

@@ -10,6 +10,7 @@ import hiredis
 from worker import metrics
 from worker.errors import StreamUnavailable
 from worker.redis_link import RedisLink
+from worker.streams import EVENTS, MESSAGES
 
 #: Redis's words for why it does not write, and ours.
 _REASONS: Final = {
@@ -26,6 +27,7 @@ class StreamWriter:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+        self._appended = {stream: metrics.APPENDED.labels(stream) for stream in (EVENTS, MESSAGES)}
 
     async def append(self, stream: str, body: bytes, subscription: bytes | None = None) -> str:
         """Append one request's body, untouched, and return the entry's id.
@@ -49,5 +51,5 @@ class StreamWriter:
             metrics.APPEND_FAILURES.labels(_REASONS.get(str(answer).split(" ", 1)[0], "refused")).inc()
             raise StreamUnavailable(f"Redis refused the entry: {answer}")
         metrics.APPEND_SECONDS.observe(loop.time() - started)
-        metrics.APPENDED.labels(stream).inc()
+        self._appended[stream].inc()
         return str(answer, "ascii")

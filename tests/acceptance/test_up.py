@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import pytest
 
 from stack.pidfile import PidFile
 from stack.services import remove
+from stack.state import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +29,11 @@ class Up:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-            self.port, self.flower_port = one.getsockname()[1], other.getsockname()[1]
+        self.flower_port = free_port()
+        options = [f"--state-dir={state}", f"--port={free_port()}", f"--flower-port={self.flower_port}"]
         self.output = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--state-dir", state]
-            + ["--port", str(self.port), "--flower-port", str(self.flower_port)],
+            [sys.executable, "-m", "cli", "up", *options],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "COLUMNS": "80"},
             stdout=subprocess.PIPE,

@@ -52,10 +52,11 @@ def test_help_imports_nothing_that_is_slow() -> None:
 import sys
 from cli.main import main
 main(["--help"], standalone_mode=False)
-sys.exit(",".join({"celery", "sqlalchemy", "redis", "pydantic", "starlette", "aiohttp"} & set(sys.modules)))
+print("slow:", *{"celery", "sqlalchemy", "redis", "pydantic", "starlette", "aiohttp"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "slow:"
+    assert done.stderr == ""
 
 
 def test_the_version_is_that_of_pyproject() -> None:
@@ -71,11 +72,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "sentence"),
     [
-        (
-            ["worker"],
-            {"ATTRIBUTION_DATABASE_URL": "mysql://example.com"},
-            "ATTRIBUTION_DATABASE_URL: it must start with",
-        ),
+        (["worker"], {"ATTRIBUTION_DATABASE_URL": "mysql://example.com"}, "it must start with postgresql://"),
         (["migrate"], {}, "ATTRIBUTION_DATABASE_URL: it is required"),
         (["receiver"], {}, "anyone could post events"),
         (["receiver", "--insecure"], {"ATTRIBUTION_HOST": "0.0.0.0"}, "set ATTRIBUTION_HOST=127.0.0.1"),  # noqa: S104

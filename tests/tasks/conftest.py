@@ -9,7 +9,16 @@ import pytest
 from sqlalchemy import Engine
 
 from tasks.context import Context, make_context
+from worker.app import app
 from worker.settings import WorkerSettings
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _celery_configured() -> None:
+    """Have Celery read its settings once, from an environment that names a database, as it would in a worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTRIBUTION_DATABASE_URL", "postgresql://user@127.0.0.1:1/none")
+        assert app.conf.task_ignore_result
 
 
 @pytest.fixture

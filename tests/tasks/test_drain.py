@@ -18,9 +18,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tasks import batch as batch_module
+from tasks import drain as drain_module
 from tasks.batch import Drained
 from tasks.context import Context
-from tasks.drain import batches_of, drain_abandoned, drain_batch, drain_events
+from tasks.drain import batches_of, drain_abandoned, drain_batch
 from tasks.reasons import Reason
 from tests.db.rows import stored
 from tests.tasks.payloads import body_of, delivery, engagement
@@ -221,8 +222,8 @@ def test_the_task_drains_both_streams_and_says_what_it_did(
     monkeypatch.setattr("tasks.drain.context", lambda: ctx)
     push_messages(redis_client, TRACKING)
     push_events(redis_client, body_of(engagement("e1"), engagement("e2", internet_message_id="<x@y>")))
-    assert drain_events.run() == "attributed 1, parked 1, tracked 1"
-    assert drain_events.run() == "nothing to do"
+    assert drain_module.drain_events.run() == "attributed 1, parked 1, tracked 1"
+    assert drain_module.drain_events.run() == "nothing to do"
 
 
 def test_counts_of_batches_add_up() -> None:
