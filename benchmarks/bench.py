@@ -21,7 +21,8 @@ class Sizes:
     trackings: int = 200_000
     #: Events worked in one round by one Celery task each: a few seconds' worth.
     tasks: int = 1_000
-    #: Shapes of the drained load: processes, events per request, and every how manieth event is of an untracked message.
+    #: Shapes of the drained load: processes, events per request, and which events are of untracked messages:
+    #: every fifth, say, or none.
     processes: tuple[int, ...] = (1, 2)
     per_request: tuple[int, ...] = (1, 50)
     untracked_every: tuple[int | None, ...] = (None, 5)
@@ -70,6 +71,6 @@ class Bench:
 
     @contextmanager
     def tracked_database(self) -> Iterator[str]:
-        """Have, for the length of the context, a database of one's own in which `Sizes.tracked` messages are tracked."""
+        """Have, for the length of the context, a new database in which `Sizes.tracked` messages are tracked."""
         with self.servers.database(self._tracked_url) as url:
             yield url

@@ -1,12 +1,13 @@
 """When rows were committed, as PostgreSQL remembers it (`track_commit_timestamp`).
 
-The clock is the machine's, which the clients of a benchmark read as well. The timestamp is taken when the commit begins;
-the row is safe and visible when the commit record has been flushed to the disk. `mean_flush_seconds` tells how long that
-took, to be added where a latency ends with a commit.
+The clock is the machine's, which the clients of a benchmark read as well. The timestamp is taken when the commit
+begins; the row is safe and visible when the commit record has been flushed to the disk. `mean_flush_seconds` tells
+how long that took, to be added where a latency ends with a commit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -30,6 +31,23 @@ def rate_of_commits(connection: psycopg.Connection[Any], table: str, where: str 
     if row is None or not row[1]:
         raise Lost(f"{table}: there were no two commits to take a rate from.")
     return float(row[0]) / float(row[1])
+
+
+def commit_times(
+    connection: psycopg.Connection[Any], table: str, key: str, chosen: Sequence[str] | None = None
+) -> list[tuple[str, float]]:
+    """Return the ``key`` of each row, or of those ``chosen``, and when the row as it is now was committed.
+
+    Times are in seconds since 1970.
+    """
+    rows = connection.execute(
+        f"""
+        SELECT {key}, extract(epoch FROM pg_xact_commit_timestamp(xmin))
+          FROM {table} WHERE CAST(%(chosen)s AS text[]) IS NULL OR {key} = ANY(%(chosen)s)
+        """,
+        {"chosen": None if chosen is None else list(chosen)},
+    )
+    return [(of_row, float(committed_at)) for of_row, committed_at in rows]
 
 
 def mean_flush_seconds(connection: psycopg.Connection[Any]) -> float:

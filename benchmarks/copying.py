@@ -36,13 +36,17 @@ def take_rows(database_url: str, table: str, columns: Sequence[str], where: str 
     blocks: list[bytes] = []
     gathered: list[bytes] = []
     size = 0
-    with connect(database_url) as connection, connection.cursor() as cursor:
-        with cursor.copy(f"COPY (SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY id) TO STDOUT") as copy:
-            for row in copy:
-                gathered.append(bytes(row))
-                size += len(row)
-                if size >= _BLOCK:
-                    blocks.append(b"".join(gathered))
-                    gathered, size = [], 0
+    rows = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY id"
+    with (
+        connect(database_url) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({rows}) TO STDOUT") as copy,
+    ):
+        for row in copy:
+            gathered.append(bytes(row))
+            size += len(row)
+            if size >= _BLOCK:
+                blocks.append(b"".join(gathered))
+                gathered, size = [], 0
     blocks.append(b"".join(gathered))
     return FinishedRows(table, columns, blocks)

@@ -1,4 +1,4 @@
-"""(b) Events per second through the drain, against COPY of the same finished rows, and against one Celery task per event."""
+"""(b) Events per second through the drain, against COPY of the finished rows, and against one Celery task per event."""
 
 from __future__ import annotations
 

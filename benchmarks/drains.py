@@ -24,10 +24,10 @@ def time_drain(
 ) -> float:
     """Drain a copy of the stream ``prepared`` as ``stream``, and return the entries acknowledged per second.
 
-    The clock is to see neither the start of the processes nor the filling of the stream, which takes longer than draining
-    it. So the processes are started on empty streams, and when all wait in a blocking read, the prepared stream is put in
-    place by one COPY inside Redis, group and all: they find everything there at once. The clock runs from the first
-    acknowledgement to the last, and what the first one acknowledged is not counted.
+    The clock is to see neither the start of the processes nor the filling of the stream, which takes longer than
+    draining it. So the processes are started on empty streams, and when all wait in a blocking read, the prepared
+    stream is put in place by one COPY inside Redis, group and all: they find everything there at once. The clock runs
+    from the first acknowledgement to the last, and what the first one acknowledged is not counted.
 
     Raises:
         Lost: an entry was left, or a process ended.

@@ -1,7 +1,7 @@
 """A load generator for HTTP/1.1, light enough to share two cores with the server it loads.
 
-Each connection keeps one request in flight: it sends bytes that were built beforehand, looks for the end of the answer, and
-sends again. Nothing is parsed but the status and ``Content-Length``.
+Each connection keeps one request in flight: it sends bytes that were built beforehand, looks for the end of the answer,
+and sends again. Nothing is parsed but the status and ``Content-Length``.
 """
 
 from __future__ import annotations

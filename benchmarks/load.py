@@ -1,7 +1,7 @@
 """Events and send-trackings in any number, the same in every run. Every id and address is made up.
 
-Message ``n`` has the same Message-ID here and in the SQL of benchmarks/seeds.py, so that what PostgreSQL makes for itself
-matches what Python sends.
+Message ``n`` has the same Message-ID here and in the SQL of benchmarks/seeds.py, so that what PostgreSQL makes for
+itself matches what Python sends.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def tracking_bodies(numbers: Iterable[int], per_call: int) -> Iterator[bytes]:
 
 
 def fill_stream(client: redis.Redis, stream: str, bodies: Iterable[bytes]) -> int:
-    """Make ``stream`` anew, with the drain's group at its beginning, append ``bodies``, and return how many they were."""
+    """Make ``stream`` anew, the drain's group at its beginning, append ``bodies``, and return how many they were."""
     client.delete(stream)
     client.xgroup_create(stream, GROUP, id="0", mkstream=True)
     count = 0
@@ -104,9 +104,7 @@ def fill_stream(client: redis.Redis, stream: str, bodies: Iterable[bytes]) -> in
     return count
 
 
-def fill_queue(
-    client: redis.Redis, broker_url: str, queue: str, task: str, arguments: Iterable[list[Any]]
-) -> int:
+def fill_queue(client: redis.Redis, broker_url: str, queue: str, task: str, arguments: Iterable[list[Any]]) -> int:
     """Send ``task`` by name for each of ``arguments``, have all appear on ``queue`` at one moment, and return how many.
 
     They are sent to a queue that nobody reads, which is a list in Redis, and which is then renamed.

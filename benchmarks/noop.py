@@ -1,23 +1,23 @@
-"""What the receiver is compared with: handlers that do nothing, on the same server, started in the same way.
-
-``python -m benchmarks.noop`` is the receiver, settings, checks, uvicorn's options and all, with another application in it.
+"""What the receiver is compared with: handlers that do nothing, on the same server, configured in the same way.
 
 ``/handler``  a Starlette handler as anybody would write it
-``/bare``     a bare ASGI application routed to by Starlette, which is what the receiver's own endpoints are; nothing that
-              still goes through Starlette's router can do less
+``/bare``     a bare ASGI application that Starlette routes to, which is what the receiver's own endpoints are: nothing
+              that still goes through the router can do less
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-import worker.receiver
+from worker.logs import configure_logs
+from worker.receiver import configure_server
 from worker.settings import ReceiverSettings
 
 _OK: Final = Response()
@@ -32,18 +32,19 @@ class _Bare:
         await _OK(scope, receive, send)
 
 
-def create_noop(_settings: ReceiverSettings) -> Starlette:
-    """Build the application that does nothing."""
-    return Starlette(
+def main() -> None:
+    """Serve them until SIGTERM or SIGINT."""
+    app = Starlette(
         routes=[
             Route("/handler", _handler, methods=["POST"]),
             Route("/bare", _Bare(), methods=["POST"]),
             Route("/readyz", _handler),
         ]
     )
+    settings = ReceiverSettings.read()
+    configure_logs(settings.log_format, settings.log_level)
+    uvicorn.Server(configure_server(app, settings)).run()
 
 
 if __name__ == "__main__":
-    # The receiver's own main is what keeps the two alike, whatever becomes of its options.
-    worker.receiver.create_receiver = create_noop
-    worker.receiver.main()
+    main()

@@ -1,4 +1,4 @@
-"""Requests at a rate of the caller's, whatever the server does: each leaves when it is due, not when another is answered."""
+"""Requests at a given rate: each leaves when it is due, not when another is answered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import uvloop
 
 
 class _Line(asyncio.Protocol):
-    """A connection with one request on its way at most; it puts itself back among the free ones when that is answered."""
+    """A connection with at most one request on its way; once that is answered, it is among the free ones again."""
 
     def __init__(self, free: list[_Line], answered_at: list[float]) -> None:
         self._free = free
@@ -39,15 +39,15 @@ class _Line(asyncio.Protocol):
 def push_paced(host: str, port: int, requests: Sequence[bytes], *, per_second: float, seed: int) -> list[float]:
     """Send ``requests`` at ``per_second`` on average, and return when each was answered 200, in seconds since 1970.
 
-    They arrive as those of many independent callers do, now and then several at once (a Poisson process), and use as many
-    connections as it takes. One that was not answered 200 within a few seconds has 0.
+    They arrive as those of many independent callers do, now and then several at once (a Poisson process), and use as
+    many connections as it takes. One that was not answered 200 within a few seconds has 0.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_push(host, port, requests, due_times(per_second, seed=seed)))
 
 
 def due_times(per_second: float, *, seed: int) -> Iterator[float]:
-    """Yield instants, in seconds from the beginning, ``per_second`` of them on average and independent of each other."""
+    """Yield instants, in seconds from the beginning: ``per_second`` on average, independent of each other."""
     chance = random.Random(seed)
     due = 0.0
     while True:

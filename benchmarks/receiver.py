@@ -61,8 +61,8 @@ def measure(bench: Bench) -> list[Figure]:
     return [
         Figure(f"(a) receiver, {load}", median_of(received), "requests/s", of_handler, ratio_at_least(_GOAL)),
         Figure("(a) baseline: no-op Starlette handler", median_of(handled), "requests/s"),
-        Figure("(a) receiver, against the barest endpoint that Starlette can route to", median_of(received), "requests/s", of_bare),
-        Figure("(a) baseline: that endpoint, doing nothing", median_of(bare), "requests/s"),
+        Figure("(a) receiver, against a bare no-op endpoint", median_of(received), "requests/s", of_bare),
+        Figure("(a) baseline: bare no-op ASGI endpoint, routed to by Starlette", median_of(bare), "requests/s"),
     ]
 
 

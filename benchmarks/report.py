@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,6 +75,25 @@ def percentile(sample: Sequence[float], percent: float) -> float:
     """Return what ``percent`` of ``sample`` does not exceed."""
     ordered = sorted(sample)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def latency_figures(name: str, rounds: Sequence[Sequence[float]], goals: Mapping[int, float | None]) -> list[Figure]:
+    """Return a figure for each percentile in ``goals``: the median of what the ``rounds`` found, in milliseconds.
+
+    The latencies are in seconds, the goals in milliseconds; a percentile may be without one.
+    """
+    figures = []
+    for percent, bound in goals.items():
+        value = median_of(percentile(latencies, percent) for latencies in rounds) * 1000
+        goal = None if bound is None else value_below(bound)
+        figures.append(Figure(f"{name}, p{percent}", value, "ms", bound and value / bound, goal))
+    return figures
+
+
+def latency_text(latencies: Sequence[float]) -> str:
+    """Say what one round found; the latencies are in seconds."""
+    p50, p99, worst = (percentile(latencies, percent) * 1000 for percent in (50, 99, 100))
+    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, worst {worst:.2f} ms"
 
 
 def write_figures(figures: Iterable[Figure], path: Path, *, judged: bool) -> None:

@@ -1,7 +1,7 @@
 """Millions of rows that were there before: made inside PostgreSQL, which takes a tenth of sending them.
 
-Rows are as the pipeline would have left them, in an arbitrary order of their keys, so that the indexes look as if they had
-grown one event at a time. Message ``n`` is that of benchmarks/load.py.
+Rows are as the pipeline would have left them, in an arbitrary order of their keys, so that the indexes look as if
+they had grown one event at a time. Message ``n`` is that of benchmarks/load.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INSERT INTO azure_engagement_events (
 SELECT md5('stored ' || number)::uuid, md5('id ' || number),
        '<' || md5(of_message::text) || '@mail.example.com>', md5('azure ' || of_message)::uuid,
        '2025-01-10T10:26:40.123Z', '2025-01-10T10:26:42.456Z', 'click', 'https://www.example.com',
-       'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36',
+       'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0',
        {outcome}
   FROM (SELECT first + n AS number, {of_message} AS of_message
           FROM (SELECT CAST(%(first)s AS bigint) AS first) AS f, generate_series(0, %(count)s - 1) AS n) AS numbered

@@ -1,8 +1,8 @@
 """PostgreSQL and Redis to measure on, and the processes of the system that are measured.
 
 The servers are private and new in each run. They are what production has (an fsync before each commit and before each
-acknowledged append), except for what would happen at moments of its own choosing: checkpoints, autovacuum and rewrites of
-the append-only file. Those are had between the rounds instead, so that each round finds the same state.
+acknowledged append), except for what would happen at moments of its own choosing: checkpoints, autovacuum and
+rewrites of the append-only file. Those are had between the rounds instead, so that each round finds the same state.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One Celery task per event, written the obvious way: what the drain is compared with.
 
-The task gets one event as JSON, looks up the tracking row of its message and inserts the event, in one SQLAlchemy session;
-the unique key tells duplicates. The worker is a real one with one process, on a queue that nobody else reads, with Celery's
-own defaults, which are kind to its speed: it acknowledges before it works. The task also does less than the drain: it looks
-at one of the two message ids, quarantines nothing, checks nothing again after its commit, and learns nothing from delivery
-reports. What sending the tasks costs is not counted.
+The task gets one event as JSON, looks up the tracking row of its message and inserts the event, in one SQLAlchemy
+session; the unique key tells duplicates. The worker is a real one with one process, on a queue that nobody else
+reads, with Celery's own defaults, which are kind to its speed: it acknowledges before it works. The task also does
+less than the drain: it looks at one of the two message ids, quarantines nothing, checks nothing again after its
+commit, and learns nothing from delivery reports. What sending the tasks costs is not counted.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ _GOAL: Final = 0.40
 
 _TABLE: Final = "azure_message_tracking"
 _COLUMNS: Final = (
-    "internet_message_id", "azure_message_id", "campaign_id", "subscriber_id", "smtp_server_uuid", "sent_at", "tracked_via",
+    "internet_message_id", "azure_message_id", "campaign_id", "subscriber_id", "smtp_server_uuid", "sent_at",
+    "tracked_via",
 )  # fmt: skip
 
 #: Trackings in one call of a mailer, which is one entry of the stream; and in one task.

@@ -26,7 +26,7 @@ def demo(seed: int, state_dir: Path) -> None:
     from rich.console import Console
 
     from cli.demo_play import play
-    from cli.demo_world import Unsound, World, empty_database, empty_redis
+    from cli.demo_world import Unsound, World, await_drain, empty_database, empty_redis
     from db.migrate import upgrade
     from stack.processes import Supervisor
     from stack.services import services
@@ -45,6 +45,7 @@ def demo(seed: int, state_dir: Path) -> None:
 
         def tell_story() -> None:
             nonlocal sound
+            await_drain(redis_url)
             sound = play(world, seed=seed, ledger=ledger, console=console)
             raise TheEnd
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from stack.postgres_server import PostgresServer
 from stack.processes import Program
 from stack.services import Services
 from stack.state import HOST
+from worker.streams import EVENTS
 
 _PREFIX = "attribution_demo_"
 
@@ -105,6 +107,20 @@ def empty_redis(servers: Services) -> Iterator[str]:
             yield servers.redis_url
         finally:
             client.flushdb()
+
+
+def await_drain(redis_url: str, *, within: float = 30.0) -> None:
+    """Wait until the worker drains: from then on, what is seen to be parked is parked, and not only late.
+
+    Raises:
+        Failed: it does not begin in that many seconds.
+    """
+    deadline = time.monotonic() + within
+    with redis.Redis.from_url(redis_url, socket_timeout=10) as client:
+        while not client.exists(EVENTS) or not client.xinfo_groups(EVENTS):
+            if time.monotonic() > deadline:
+                raise Failed(f"The worker does not drain the stream after {within:.0f} s.")
+            time.sleep(0.05)
 
 
 def _drop_leftovers(server: PostgresServer) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from db.copying import copy_rows
 from db.models import DeliveryEvent, EngagementEvent, MessageIds
 from db.sql import load_queries
+from db.teaching import INCOMING_DELIVERIES, teach_from_batch
 
 #: What both kinds of event share, in the order of the tuples in db/models.py, each with how COPY writes it.
 _SHARED = {
@@ -49,12 +50,11 @@ class _Side:
 _KEY = itemgetter(0)
 
 _DELIVERIES = _Side(
-    "azure_delivery_events", "incoming_deliveries", ["status", "status_reason", "delivery_status_details"]
+    "azure_delivery_events", INCOMING_DELIVERIES, ["status", "status_reason", "delivery_status_details"]
 )
 _ENGAGEMENTS = _Side(
     "azure_engagement_events", "incoming_engagements", ["engagement_type", "engagement_context", "user_agent"]
 )
-_TEACHING = load_queries("teaching.sql")
 _SESSION = load_queries("session.sql")
 
 
@@ -95,7 +95,9 @@ def record_events(
     conn.execute(_SESSION["prefer_index_lookups"])
     if deliveries:
         _copy(conn, _DELIVERIES, deliveries)
-        recorded.unsettled |= _teach(conn, recorded)
+        taught = teach_from_batch(conn)
+        recorded.taught = len(taught)
+        recorded.unsettled |= taught
         _record(conn, _DELIVERIES, deliveries, recorded, first_wait, jitter)
     if engagements:
         _copy(conn, _ENGAGEMENTS, engagements)
@@ -107,13 +109,6 @@ def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | Engage
     conn.execute(side.queries["create_incoming"])
     # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
     copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=_KEY))
-
-
-def _teach(conn: Connection, recorded: Recorded) -> MessageIds:
-    internet = frozenset(conn.execute(_TEACHING["teach_internet_message_ids"]).scalars())
-    azure = frozenset(conn.execute(_TEACHING["teach_azure_message_ids"]).scalars())
-    recorded.taught += len(internet) + len(azure)
-    return MessageIds(internet, azure)
 
 
 def _record(

@@ -99,5 +99,12 @@ class MessageIds:
     def __bool__(self) -> bool:
         return bool(self.internet or self.azure)
 
+    def __len__(self) -> int:
+        return len(self.internet) + len(self.azure)
+
     def __or__(self, other: MessageIds) -> MessageIds:
         return MessageIds(self.internet | other.internet, self.azure | other.azure)
+
+
+#: No ids at all.
+NOTHING = MessageIds()

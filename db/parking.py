@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row
 
-from db.models import MessageIds, State
+from db.models import NOTHING, MessageIds, State
 from db.sql import load_queries
+from db.teaching import teach_from_pairs
 
+#: The table of the events that carry both ids of their message.
+DELIVERIES = "azure_delivery_events"
 #: The two event tables. Always in this order, so that transactions lock their rows in one order.
-EVENT_TABLES = ("azure_delivery_events", "azure_engagement_events")
+EVENT_TABLES = (DELIVERIES, "azure_engagement_events")
 
 _QUERIES = {table: load_queries("parking.sql", events=table) for table in EVENT_TABLES}
 _SESSION = load_queries("session.sql")
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """How many events were attributed, and the ids that delivery reports among them have taught.
+
+    What waits for the ``taught`` ids is to be released in its turn, in a new transaction after this one's commit.
+    """
+
+    events: int = 0
+    taught: MessageIds = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the parked events that were due."""
+    """What became of the parked events that were due; ``taught`` as in `Released`."""
 
     attributed: int = 0
     expired: int = 0
     parked: int = 0
+    taught: MessageIds = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +54,23 @@ class Waiting:
     oldest_parked_at: datetime | None
 
 
-def release(conn: Connection, ids: MessageIds) -> int:
-    """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked. Return how many.
+def release(conn: Connection, ids: MessageIds) -> Released:
+    """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked.
 
     The cure of the race between parking and tracking is to commit first and call this in a NEW transaction, on both
-    sides: whoever commits last sees the row of the other. Two releases of one message at once attribute its events
-    once.
+    sides: whoever commits last sees the other's row. Two releases of one message at once attribute its events once.
     """
     if not ids:
-        return 0
+        return Released()
     conn.execute(_SESSION["prefer_index_lookups"])
-    released = 0
+    parameters = {"internet_message_ids": sorted(ids.internet), "azure_message_ids": sorted(ids.azure)}
+    rows: dict[str, list[Row[Any]]] = {table: [] for table in EVENT_TABLES}
     for table in EVENT_TABLES:
-        queries = _QUERIES[table]
         if ids.internet:
-            released += conn.execute(
-                queries["release_by_internet_message_id"], {"internet_message_ids": sorted(ids.internet)}
-            ).rowcount
+            rows[table] += conn.execute(_QUERIES[table]["release_by_internet_message_id"], parameters)
         if ids.azure:
-            released += conn.execute(
-                queries["release_by_azure_message_id"], {"azure_message_ids": sorted(ids.azure)}
-            ).rowcount
-    return released
+            rows[table] += conn.execute(_QUERIES[table]["release_by_azure_message_id"], parameters)
+    return Released(sum(map(len, rows.values())), teach_from_pairs(conn, _pairs(rows[DELIVERIES])))
 
 
 def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadline: timedelta, limit: int) -> Swept:
@@ -74,11 +86,23 @@ def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadli
         "limit": limit,
     }
     conn.execute(_SESSION["prefer_index_lookups"])
-    counts = dict.fromkeys(State, 0)
-    for table in EVENT_TABLES:
-        for state, events in conn.execute(_QUERIES[table]["sweep"], parameters):
-            counts[State(state)] += events
-    return Swept(counts[State.ATTRIBUTED], counts[State.EXPIRED], counts[State.PARKED])
+    rows = {table: conn.execute(_QUERIES[table]["sweep"], parameters).all() for table in EVENT_TABLES}
+    states = Counter(row.state for table in EVENT_TABLES for row in rows[table])
+    reports = [row for row in rows[DELIVERIES] if row.state == State.ATTRIBUTED]
+    return Swept(
+        attributed=states[State.ATTRIBUTED],
+        expired=states[State.EXPIRED],
+        parked=states[State.PARKED],
+        taught=teach_from_pairs(conn, _pairs(reports)),
+    )
+
+
+def _pairs(reports: Iterable[Row[Any]]) -> list[tuple[str, UUID]]:
+    return [
+        (report.internet_message_id, report.azure_message_id)
+        for report in reports
+        if report.internet_message_id is not None and report.azure_message_id is not None
+    ]
 
 
 def count_waiting(conn: Connection) -> Waiting:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from db.errors import Fault, fault_of, sqlstate_of
 from db.quarantine import quarantine
 from tasks.eventgrid import malformed
+from tasks.patience import patiently
 from tasks.reasons import Reason
 
 _log = logging.getLogger(__name__)
 
 _Rows = TypeVar("_Rows")
-_Result = TypeVar("_Result")
-
-#: How long one batch waits for PostgreSQL to get well before its entries go back to the stream. Well below the idle
-#: time after which another process would claim them.
-PATIENCE = timedelta(seconds=20)
 
 
 class Body(NamedTuple):
@@ -128,21 +123,3 @@ def set_aside(engine: Engine, kind: str, bodies: Sequence[Body], reason: Reason,
     patiently(keep)
     _log.error("quarantined %d %s bodies whole: %s (%s)", len(bodies), kind, reason, detail)
     return Drained(quarantined={reason.value: len(bodies)})
-
-
-def patiently(transaction: Callable[[], _Result]) -> _Result:
-    """Run ``transaction``, again and again while PostgreSQL fails for a reason that passes, for `PATIENCE` at most.
-
-    The waits grow and are random, so that workers which failed together do not come back together.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: the last failure.
-    """
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_delay(PATIENCE),
-        before_sleep=before_sleep_log(_log, logging.WARNING),
-        reraise=True,
-    )
-    return retrying(transaction)

@@ -10,11 +10,12 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from db.events import Recorded, record_events
-from db.parking import release
 from db.quarantine import quarantine
-from tasks.batch import Body, Drained, patiently
+from tasks.batch import Body, Drained
 from tasks.eventgrid import Parsed, parse_body
 from tasks.json_parts import split_parts
+from tasks.patience import patiently
+from tasks.settling import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class EventPipeline:
         return Drained(
             attributed=recorded.attributed,
             parked=recorded.parked,
-            released=release_committed(engine, recorded),
+            released=settle(engine, recorded.unsettled),
             duplicates=recorded.duplicates,
             contradictions=recorded.contradictions,
             taught=recorded.taught,
@@ -63,15 +64,3 @@ class EventPipeline:
     def split(self, body: bytes) -> list[bytes]:
         """Return the events of an array, each as it stands."""
         return split_parts(body)
-
-
-def release_committed(engine: Engine, recorded: Recorded) -> int:
-    """Release what was tracked while ``recorded`` was being committed. Usually that is nothing, and costs nothing."""
-    if not recorded.unsettled:
-        return 0
-
-    def recheck() -> int:
-        with engine.begin() as conn:
-            return release(conn, recorded.unsettled)
-
-    return patiently(recheck)

@@ -11,12 +11,13 @@ import msgspec
 from sqlalchemy import Engine
 
 from db.models import Malformed, TrackedMessage
-from db.parking import release
 from db.quarantine import quarantine
 from db.tracking import Tracked, message_ids, track_messages
-from tasks.batch import Body, Drained, patiently
+from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
+from tasks.patience import patiently
 from tasks.reasons import Reason
+from tasks.settling import settle
 from worker.messages import Tracking, parse_trackings, split_trackings
 
 _encode = msgspec.json.Encoder().encode
@@ -65,17 +66,13 @@ class MessagePipeline:
                 quarantine(conn, [*rows.malformed, *refused])
                 return tracked
 
-        def release_waiting() -> int:
-            with engine.begin() as conn:
-                return release(conn, message_ids(rows.messages))
-
         tracked = patiently(track)
         return Drained(
             tracked=tracked.new,
             known=tracked.known,
             completed=tracked.completed,
             refused=len(tracked.refused),
-            released=patiently(release_waiting) if rows.messages else 0,
+            released=settle(engine, message_ids(rows.messages)),
             quarantined=dict(Counter(part.reason for part in rows.malformed)),
         )
 

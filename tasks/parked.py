@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from db.parking import Swept, release, sweep
+from db.parking import Released, Swept, release, sweep
 from db.tracking import adopt_foreign, respell_foreign
-from tasks.batch import patiently
 from tasks.context import Context, context
+from tasks.patience import patiently
+from tasks.settling import settle
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
@@ -17,10 +18,11 @@ FOREIGN_LIMIT = 5000
 def sweep_parked() -> str:
     """Release what other programs' trackings match, and retry what is due. Safe when run twice at once."""
     ctx = context()
-    adopted = adopt(ctx)
+    released = adopt(ctx)
     swept = retry_due(ctx)
+    released += settle(ctx.engine, swept.taught)
     counts = {
-        "released": adopted,
+        "released": released,
         "attributed": swept.attributed,
         "expired": swept.expired,
         "parked again": swept.parked,
@@ -38,11 +40,14 @@ def adopt(ctx: Context) -> int:
         with ctx.engine.begin() as conn:
             return respell_foreign(conn, _normalise_or_none, limit=FOREIGN_LIMIT)
 
-    def release_adopted() -> int:
+    def release_adopted() -> Released:
         with ctx.engine.begin() as conn:
             return release(conn, adopt_foreign(conn, limit=FOREIGN_LIMIT))
 
-    return patiently(release_adopted) if patiently(respell) else 0
+    if not patiently(respell):
+        return 0
+    released = patiently(release_adopted)
+    return released.events + settle(ctx.engine, released.taught)
 
 
 def retry_due(ctx: Context) -> Swept:

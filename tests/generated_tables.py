@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Final, Literal, get_args, get_origin
@@ -97,9 +96,10 @@ def filled(page: str) -> str:
     text = read(page)
     for (where, name), table in TABLES.items():
         if where == page:
-            place = re.compile(rf"(<!-- {name}: made from the code -->\n).*?(<!-- end -->)", re.DOTALL)
-            text, places = place.subn(lambda match, made=table(): match[1] + "\n".join(made) + "\n" + match[2], text)
-            assert places == 1, f"{page} has {places} places for the table {name!r}"
+            begin, end = f"<!-- {name}: made from the code -->\n", "<!-- end -->"
+            assert text.count(begin) == 1, f"{page} has not one place for the table {name!r}"
+            before, _, rest = text.partition(begin)
+            text = "".join((before, begin, *(f"{row}\n" for row in table()), end, rest.partition(end)[2]))
     return text
 
 

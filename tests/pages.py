@@ -15,6 +15,7 @@ _SHELLS: Final = frozenset({"sh", "bash", "console"})
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
+_PIPE = re.compile(r"\s*(?:\||&&|;)\s+")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -67,8 +68,9 @@ def commands(text: str) -> Iterator[str]:
         if language in _SHELLS:
             for line in block.replace("\\\n", " ").splitlines():
                 if language != "console" or line.startswith("$ "):
-                    yield line.removeprefix("$ ").strip()
-    yield from code_spans(text)
+                    yield from _PIPE.split(line.removeprefix("$ ").strip())
+    for span in code_spans(text):
+        yield from _PIPE.split(span)
 
 
 def links(text: str) -> list[str]:

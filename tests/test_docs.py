@@ -142,7 +142,11 @@ def test_the_glossary_has_each_word_once_in_one_sentence_and_every_word_is_used(
     assert all(earlier < later for (earlier, _), (later, _) in pairwise(words))
     assert [word for word, meaning in words if not re.fullmatch(r"[^.]+(`[^`]+`[^.]+)*\.", meaning)] == []
     runtime = ("worker", "tasks", "db", "cli")
-    sources = [path for path in repository_files() if path.suffix in {".py", ".sql"} and path.relative_to(ROOT).parts[0] in runtime]
+    sources = [
+        path
+        for path in repository_files()
+        if path.suffix in {".py", ".sql"} and path.relative_to(ROOT).parts[0] in runtime
+    ]
     code = " ".join(path.read_text().casefold() for path in sources)
     assert [word for word, _ in words if not re.search(re.sub("[ -]", r"[\\s_-]*", word.casefold()), code)] == []
 

@@ -117,11 +117,11 @@ def _create_checked(settings: ReceiverSettings) -> Starlette:
     return create_receiver(settings)
 
 
-def run(settings: ReceiverSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests that have begun."""
+def configure_server(app: Starlette, settings: ReceiverSettings) -> uvicorn.Config:
+    """Return how the receiver is served."""
     in_flight = settings.body_timeout + settings.redis_timeout
-    uvicorn.run(
-        _create_checked(settings),
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         interface="asgi3",
@@ -136,6 +136,19 @@ def run(settings: ReceiverSettings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(in_flight.total_seconds()) + _STOP_SECONDS,
     )
+
+
+def run(settings: ReceiverSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests that have begun.
+
+    Raises:
+        RedisUnsafe: Redis was reached and may lose what it acknowledges.
+        SystemExit: the address is taken, for one.
+    """
+    server = uvicorn.Server(configure_server(_create_checked(settings), settings))
+    server.run()
+    if not server.started:
+        sys.exit(3)
 
 
 def main() -> None:

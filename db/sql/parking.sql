@@ -19,7 +19,8 @@ UPDATE {events} AS e
    SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
        matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
   FROM waiting
- WHERE e.id = waiting.id;
+ WHERE e.id = waiting.id
+RETURNING e.internet_message_id, e.azure_message_id;
 
 -- name: release_by_azure_message_id
 -- The same by Azure's own id. Run it after the one above, which has precedence.
@@ -38,7 +39,8 @@ UPDATE {events} AS e
    SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
        matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
   FROM waiting
- WHERE e.id = waiting.id;
+ WHERE e.id = waiting.id
+RETURNING e.internet_message_id, e.azure_message_id;
 
 -- name: sweep
 -- Try again what is due: attributed if its message is tracked by now, expired if it has waited past the deadline, else
@@ -83,9 +85,9 @@ WITH due AS (
                                      * (1 + :jitter * (2 * random() - 1))) END
       FROM looked_up AS l
      WHERE e.id = l.id
-    RETURNING e.state
+    RETURNING e.state, e.internet_message_id, e.azure_message_id
 )
-SELECT state, count(*) AS events FROM swept GROUP BY state;
+SELECT state, internet_message_id, azure_message_id FROM swept;
 
 -- name: list_waiting
 -- What waits, oldest first; :after is the id of the last row seen.

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from cli.demo_world import Unsound, World, empty_database, empty_redis
+from cli.demo_world import Unsound, World, await_drain, empty_database, empty_redis
 from cli.failures import Failed
 from stack.services import Services
 
@@ -80,6 +80,13 @@ def test_redis_is_empty_again_after_the_demo(redis_url: str, redis_client: redis
     with empty_redis(the_users(redis_url=redis_url)):
         redis_client.set("of the demo", "1")
     assert redis_client.dbsize() == 0
+
+
+def test_drain_is_awaited(redis_url: str, redis_client: redis.Redis) -> None:
+    with pytest.raises(Failed, match="does not drain"):
+        await_drain(redis_url, within=0.1)
+    redis_client.xgroup_create("attribution:events", "attribution", id="0", mkstream=True)
+    await_drain(redis_url, within=0.1)
 
 
 def test_processes_take_none_of_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:

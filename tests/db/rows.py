@@ -65,7 +65,7 @@ def record(conn: Connection, *events: EngagementEvent | DeliveryEvent, first_wai
 
 def release_in_new_transaction(engine: Engine, ids: MessageIds) -> int:
     with engine.begin() as conn:
-        return release(conn, ids)
+        return release(conn, ids).events
 
 
 def stored(

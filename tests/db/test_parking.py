@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db.models import MessageIds, State
-from db.parking import Swept, Waiting, count_waiting, expire_now, list_waiting, release, retry_now, sweep
+from db.parking import Released, Swept, Waiting, count_waiting, expire_now, list_waiting, release, retry_now, sweep
 from db.tracking import message_ids, track_messages
 from tests.db.rows import click, message, record, release_in_new_transaction, report, stored
 
@@ -118,7 +118,7 @@ def test_nothing_leaves_attributed(engine: Engine) -> None:
     with engine.begin() as conn:
         assert retry_now(conn, event_ids=None, internet_message_id=None) == 0
         assert expire_now(conn, event_ids=None, internet_message_id=None) == 0
-        assert release(conn, MessageIds(frozenset({"<e1@example.com>"}))) == 0
+        assert release(conn, MessageIds(frozenset({"<e1@example.com>"}))) == Released()
     assert swept(engine, deadline=timedelta(0)) == Swept()
     assert stored(engine) == before
 

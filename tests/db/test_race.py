@@ -67,7 +67,7 @@ def test_two_releases_at_once_attribute_an_event_once(engine: Engine) -> None:
     ids = message_ids([message()])
     released: list[int] = []
     with engine.connect() as first:
-        released.append(release(first, ids))  # holds the row's lock
+        released.append(release(first, ids).events)  # holds the row's lock
         second = threading.Thread(target=lambda: released.append(release_in_new_transaction(engine, ids)))
         second.start()
         eventually(lambda: _assert_someone_waits_for_a_lock(engine))

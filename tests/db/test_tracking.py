@@ -109,7 +109,7 @@ def adopt(engine: Engine) -> int:
     with engine.begin() as conn:
         respell_foreign(conn, normalise, limit=100)
     with engine.begin() as conn:
-        return release(conn, adopt_foreign(conn, limit=100))
+        return release(conn, adopt_foreign(conn, limit=100)).events
 
 
 def test_events_of_a_message_that_another_program_tracked_are_released_once(engine: Engine) -> None:

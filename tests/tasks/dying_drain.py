@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 
 from sqlalchemy import Engine, event
 
-from tasks import events as events_module
-from tasks import messages as messages_module
+from tasks import settling
 from tasks.context import make_context
 from tasks.drain import batches_of, drain_batch
 from worker.settings import WorkerSettings
@@ -26,7 +25,7 @@ def prepare(moment: str) -> None:
     if moment == "before_commit":
         event.listen(Engine, "commit", die)  # called as the transaction is about to commit
     elif moment == "after_commit":
-        events_module.release = messages_module.release = die
+        settling.release = die
     elif moment == "after_re_check":
         StreamConsumer.acknowledge = die  # type: ignore[method-assign]
     else:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from tasks import batch as batch_module
 from tasks import drain as drain_module
+from tasks import patience
 from tasks.batch import Drained
 from tasks.context import Context
 from tasks.drain import batches_of, drain_abandoned, drain_batch
@@ -71,6 +71,17 @@ def test_an_open_that_overtakes_its_message_is_parked_and_released_before_the_tr
     monkeypatch.setattr(type(ctx.consumer), "acknowledge", look)
     assert drain(ctx).released == 1
     assert seen == ["attributed"]
+
+
+def test_a_report_that_came_before_its_message_teaches_when_the_message_is_tracked(
+    ctx: Context, redis_client: redis.Redis
+) -> None:
+    """The open has Azure's id only; only the report ties that to the Message-ID; only the message ties that to a campaign."""
+    push_events(redis_client, body_of(engagement("open", internet_message_id=None), delivery("report")))
+    assert drain(ctx).parked == 2
+    push_messages(redis_client, TRACKING)
+    assert drain(ctx).released == 2
+    assert stored(ctx.engine)["open"] == ("attributed", 7, 12, "delivery_report")
 
 
 def test_batches_are_cut_by_size_and_a_large_body_is_one_by_itself() -> None:
@@ -167,7 +178,7 @@ def test_an_entry_that_keeps_ending_its_drain_is_quarantined_alone(ctx: Context,
 def test_while_postgresql_is_away_entries_stay_pending_and_are_not_held_against_them(
     ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "PATIENCE", timedelta(seconds=0.2))
+    monkeypatch.setattr(patience, "PATIENCE", timedelta(seconds=0.2))
     push_events(redis_client, body_of(engagement("e1")))
     real = ctx.engine.begin
     monkeypatch.setattr(ctx.engine, "begin", _away)

@@ -44,7 +44,9 @@ def test_one_message_by_keywords_or_in_order(ctx: Context) -> None:
 def test_many_messages_release_what_waited_for_them(ctx: Context, redis_client: redis.Redis) -> None:
     push_events(redis_client, body_of(engagement("e1", internet_message_id="<m1@example.com>")))
     drain(ctx)
-    result = track.track_messages.run([{"internet_message_id": f"<m{n}@example.com>", "campaign_id": n} for n in range(1, 4)])
+    result = track.track_messages.run(
+        [{"internet_message_id": f"<m{n}@example.com>", "campaign_id": n} for n in range(1, 4)]
+    )
     assert result == "released 1, tracked 3"
     assert stored(ctx.engine)["e1"] == ("attributed", 1, None, "internet_message_id")
 

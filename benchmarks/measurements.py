@@ -1,0 +1,19 @@
+"""Everything that can be measured, by the letter that each figure's name begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from benchmarks import drain, growth, latency, receiver, release, tracking
+from benchmarks.bench import Bench
+from benchmarks.report import Figure
+
+MEASUREMENTS: Final[Mapping[str, Callable[[Bench], list[Figure]]]] = {
+    "a": receiver.measure,
+    "b": drain.measure,
+    "c": tracking.measure,
+    "d": latency.measure,
+    "e": release.measure,
+    "f": growth.measure,
+}

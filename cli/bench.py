@@ -1,0 +1,90 @@
+"""`attribution bench`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from cli.failures import Failed
+
+#: What there is to measure. Repeated here so that ``--help`` needs none of it; a test keeps the two the same.
+LETTERS = {
+    "a": "receiver",
+    "b": "drain",
+    "c": "tracking",
+    "d": "latency of events",
+    "e": "latency of releases",
+    "f": "growth of park and store",
+}
+
+
+class _Letters(click.ParamType[tuple[str, ...]]):
+    name = "LETTERS"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
+        chosen = tuple(dict.fromkeys(part.strip().lower() for part in str(value).split(",") if part.strip()))
+        if not chosen or not set(chosen) <= LETTERS.keys():
+            self.fail(f"name some of {', '.join(LETTERS)}, with commas in between", param, context)
+        return chosen
+
+
+@click.command()
+@click.option(
+    "--only",
+    type=_Letters(),
+    default=",".join(LETTERS),
+    help="Measure some only: " + ", ".join(f"{letter} {what}" for letter, what in LETTERS.items()) + ".",
+)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds to take the medians of.")
+@click.option("--quick", is_flag=True, help="Do little of everything, to see that it works. Goals are not judged.")
+@click.option(
+    "--state-dir",
+    default=Path(".state/bench"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the servers, which is emptied before and removed after.",
+)
+@click.option(
+    "--output",
+    default=Path(".state/bench.json"),
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the figures are written as JSON.",
+)
+def bench(only: tuple[str, ...], rounds: int, quick: bool, state_dir: Path, output: Path) -> None:
+    """Measure throughput and latency against their goals.
+
+    On PostgreSQL and Redis of its own, next to baselines measured in the same run. Takes up to twenty minutes, and means
+    something on a machine that does nothing else meanwhile. A goal that is missed is a finding and no failure; an event
+    that is lost ends it with 1.
+    """
+    from rich.console import Console
+
+    from benchmarks.bench import QUICK, Bench, Sizes
+    from benchmarks.measurements import MEASUREMENTS
+    from benchmarks.report import Figure, table_of, write_figures
+    from benchmarks.servers import Lost, bench_servers
+
+    console = Console(highlight=False)
+    started = time.monotonic()
+
+    def say(sentence: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
+        console.print(f"[dim]{minutes:>2}:{seconds:02}[/dim] {sentence}")
+
+    figures: list[Figure] = []
+    say("starting PostgreSQL and Redis")
+    try:
+        with bench_servers(state_dir) as servers:
+            run = Bench(servers, QUICK if quick else Sizes(), rounds, say)
+            for letter in only:
+                figures += MEASUREMENTS[letter](run)
+    except Lost as lost:
+        raise Failed(str(lost)) from None
+    finally:
+        if figures:
+            console.print(table_of(figures, judged=not quick))
+            write_figures(figures, output, judged=not quick)
+            console.print(f"Written to {output}.", style="dim")

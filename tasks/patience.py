@@ -1,0 +1,38 @@
+"""How long, and how, a transaction is tried again while PostgreSQL is unwell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from db.errors import Fault, fault_of
+
+_log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+#: How long one batch waits for PostgreSQL to get well before its entries go back to the stream. Well below the idle
+#: time after which another process would claim them.
+PATIENCE = timedelta(seconds=20)
+
+
+def patiently(transaction: Callable[[], _Result]) -> _Result:
+    """Run ``transaction``, again and again while PostgreSQL fails for a reason that passes, for `PATIENCE` at most.
+
+    The waits grow and are random, so that workers which failed together do not come back together.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the last failure.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(PATIENCE),
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
+    return retrying(transaction)

@@ -1,0 +1,58 @@
+"""Every measurement at sizes that measure nothing, so that none of them can rot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bench import Bench, Sizes
+from benchmarks.measurements import MEASUREMENTS
+from benchmarks.report import Figure, write_figures
+from benchmarks.servers import Lost, Servers, bench_servers, expect
+
+_TINY = Sizes(
+    tracked=2_000,
+    events=500,
+    trackings=2_500,
+    tasks=5,
+    processes=(2,),
+    per_request=(50,),
+    untracked_every=(5,),
+    load_seconds=0.2,
+    latency_seconds=0.5,
+    warm_up_seconds=0.1,
+    parked_besides=100,
+    released_messages=10,
+    stored=(200, 400),
+    parked=(0, 100),
+)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    folder = tmp_path_factory.mktemp("bench")
+    with bench_servers(folder / "state", postgres_settings={"shared_buffers": "32MB", "fsync": "off"}) as servers:
+        yield servers
+    assert not (folder / "state").exists()
+
+
+@pytest.fixture(scope="module")
+def bench(servers: Servers) -> Bench:
+    return Bench(servers, _TINY, rounds=1, say=lambda sentence: None)
+
+
+@pytest.mark.parametrize("letter", MEASUREMENTS)
+def test_measurement_gives_figures_and_loses_nothing(bench: Bench, letter: str, tmp_path: Path) -> None:
+    figures = MEASUREMENTS[letter](bench)
+
+    assert any(figure.goal for figure in figures)
+    for figure in figures:
+        assert figure.name.startswith(f"({letter}) ")
+        assert figure.ratio is not None or figure.goal is None
+    write_figures(figures, tmp_path / "bench.json", judged=True)
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert all(list(row) == ["name", "value", "unit", "ratio", "goal", "met"] for row in rows)
+    assert [row["met"] is None for row in rows] == [figure.goal is None for figure in figures]
