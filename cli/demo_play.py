@@ -46,7 +46,9 @@ def play(world: World, *, seed: int, ledger: Path, console: Console) -> bool:
         truth.save(ledger)
     with oracle.connect(world.database_url) as connection:
         figures = figures_by_campaign(truth, connection)
-    console.print(campaign_table(figures), suppressed_line(figures))
+    console.print(campaign_table(figures))
+    if verdict.sound:
+        console.print(suppressed_line(figures))
     console.print(replaced_rule_line(misattributed(truth)))
     console.print(verdict_report(verdict))
     if given_up:

@@ -12,7 +12,8 @@ from tasks.patience import patiently
 def settle(engine: Engine, ids: MessageIds) -> int:
     """Release the events of the messages in ``ids``, and of those that the released reports teach; return how many.
 
-    Call it when the transaction that makes ``ids`` worth a look has committed, before it is acknowledged. Each round is a transaction of its own, for what it teaches must be committed before the next looks. Usually there is nothing to
+    Call it when the transaction that makes ``ids`` worth a look has committed, before it is acknowledged. Each round is
+    a transaction of its own, for what it teaches must be committed before the next looks. Usually there is nothing to
     release, and the first round is the only one.
     """
     released = 0

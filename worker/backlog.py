@@ -46,12 +46,7 @@ class BacklogWatch:
         self._memory_limit_percent = memory_limit_percent
         self._interval_seconds = interval.total_seconds()
         self._full: dict[str, str] = {}
-        self._trouble: str | None = "Redis has not been measured yet"
-
-    @property
-    def trouble(self) -> str | None:
-        """Why Redis cannot be written to, in a sentence; None if the last trial write went through."""
-        return self._trouble
+        self.is_writable = False  # whether the last trial write went through
 
     def require_room(self, stream: str) -> None:
         """Let the caller append to ``stream``, or not.
@@ -88,11 +83,11 @@ class BacklogWatch:
         try:
             answers = await asyncio.gather(*[self._link.call(*question) for question in _QUESTIONS])
         except StreamUnavailable as error:
-            self._note_trouble(str(error))
+            self._note_writable(str(error))
             return
         events, messages, memory, _ = answers
         refusal = next((str(answer) for answer in answers if isinstance(answer, hiredis.ReplyError)), None)
-        self._note_trouble(refusal)
+        self._note_writable(refusal)
         full: dict[str, str] = {}
         for stream, entries in ((EVENTS, events), (MESSAGES, messages)):
             if isinstance(entries, int):
@@ -108,13 +103,13 @@ class BacklogWatch:
                 )
         self._note_full(full)
 
-    def _note_trouble(self, trouble: str | None) -> None:
-        metrics.REDIS_WRITABLE.set(0 if trouble else 1)
-        if trouble and not self._trouble:
-            _log.error("Redis takes no writes: %s", trouble)
-        elif self._trouble and not trouble:
+    def _note_writable(self, refusal: str | None) -> None:
+        if self.is_writable and refusal is not None:
+            _log.error("Redis takes no writes: %s", refusal)
+        elif not self.is_writable and refusal is None:
             _log.info("Redis takes writes")
-        self._trouble = trouble
+        self.is_writable = refusal is None
+        metrics.REDIS_WRITABLE.set(self.is_writable)
 
     def _note_full(self, full: Mapping[str, str]) -> None:
         for reason in full.keys() - self._full.keys():

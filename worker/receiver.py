@@ -16,10 +16,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from worker.answers import OK
+from worker.answers import OK, UNAVAILABLE
 from worker.backlog import BacklogWatch
 from worker.endpoints import EventEndpoint, MessageEndpoint
 from worker.errors import AttributionError, RedisUnsafe
@@ -54,9 +54,7 @@ def create_receiver(settings: ReceiverSettings) -> Starlette:
     messages = MessageEndpoint(settings, writer, watch)
 
     async def readyz(_request: Request) -> Response:
-        if watch.trouble is None:
-            return OK
-        return JSONResponse({"error": watch.trouble}, 503)
+        return OK if watch.is_writable else UNAVAILABLE
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -138,7 +138,7 @@ def test_backlog_over_the_limit(
 
     eventually(lambda: assert_unavailable(full(TRACKING)))
     assert spared(TRACKING).status in (200, 202), "the other stream has room"
-    assert caller.metric("attribution_backlog_entries", stream=stream) == 10
+    assert caller.metric("attribution_backlog_entries", stream=stream) >= 10
 
     drain(redis_client, stream)
     eventually(lambda: assert_not_refused(full(TRACKING)))
@@ -187,19 +187,22 @@ def test_too_few_replicas(serve: ServeReceiver, private_redis: MakeRedis) -> Non
         eventually(lambda: assert_stored(caller))
 
 
-def test_redis_that_turns_out_to_be_unsafe_when_it_is_back(serve: ServeReceiver, private_redis: MakeRedis) -> None:
+def test_redis_that_turns_out_to_be_unsafe_when_it_is_back(
+    serve: ServeReceiver, private_redis: MakeRedis, caplog: pytest.LogCaptureFixture
+) -> None:
     server = private_redis()
     server.stop()
     caller = serve(server.url)
     server.restart()
-    eventually(lambda: assert_stored(caller), within=5)
+    eventually(lambda: assert_equal(readiness(caller), 200), within=5)
 
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(server.url) as client, caplog.at_level("ERROR"):
         client.config_set("appendfsync", "everysec")
-        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        eventually(lambda: assert_equal(readiness(caller), 503))
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # type: ignore[no-untyped-call]
+        eventually(lambda: assert_equal("appendfsync is 'everysec'" in caplog.text, True))
         assert_unavailable(caller.post_events(EVENT))
-        assert b"appendfsync is 'everysec'" in caller.send("GET", "/readyz").body
+        eventually(lambda: assert_equal(readiness(caller), 503))
+        assert len(entries(client, EVENTS)) == 0
 
 
 def test_redis_that_was_emptied(serve: ServeReceiver, private_redis: MakeRedis) -> None:
