@@ -56,9 +56,9 @@ class _Letters(click.ParamType[tuple[str, ...]]):
 def bench(only: tuple[str, ...], rounds: int, quick: bool, state_dir: Path, output: Path) -> None:
     """Measure throughput and latency against their goals.
 
-    On PostgreSQL and Redis of its own, next to baselines measured in the same run. Takes up to twenty minutes
-    and means something on a machine that does nothing else meanwhile. A goal that is missed is a finding and no failure; an event
-    that is lost ends it with 1.
+    On PostgreSQL and Redis of its own, next to baselines measured in the same run. Takes up to twenty minutes, and is
+    worth something if the machine does nothing else. A goal that is missed is a finding and no failure; an
+    event that is lost ends it with 1.
     """
     from rich.console import Console
 

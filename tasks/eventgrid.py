@@ -12,7 +12,16 @@ import msgspec
 
 from db.models import DeliveryEvent, EngagementEvent, Malformed
 from tasks.reasons import Reason
-from tasks.wire import ECHO, ENGAGEMENT_REPORT, Ignored, Refused, WireData, WireEvent, body_parts, read_part
+from tasks.wire import (
+    ENGAGEMENT_REPORT,
+    Ignored,
+    Refused,
+    WireData,
+    WireEvent,
+    body_parts,
+    read_expected,
+    read_part,
+)
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 #: Longest event id kept, in characters. Event Grid's are 36.
@@ -46,19 +55,21 @@ def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at
     One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took
     the body; an event may not be from more than a day after it.
     """
-    echoes = ECHO in body
-    for part in body_parts(body):
+    expected = read_expected(body)
+    for position, part in enumerate(body_parts(body) if expected is None else expected):
         try:
-            event = read_part(part, echoes=echoes)
-            if event.event_type == ENGAGEMENT_REPORT or event.type == ENGAGEMENT_REPORT:
+            event = part if isinstance(part, WireEvent) else read_part(part)
+            if (event.event_type or event.type) == ENGAGEMENT_REPORT:
                 parsed.engagements.append(_engagement(event, event.data, received_at))
             else:
                 parsed.deliveries.append(_delivery(event, event.data, received_at))
         except Ignored:
             parsed.ignored += 1
         except Refused as refused:
-            part_of_it = malformed("event", refused.reason, refused.detail, bytes(part), entry_id, received_at)
-            parsed.malformed.append(part_of_it)
+            raw = body_parts(body)[position] if isinstance(part, WireEvent) else part
+            parsed.malformed.append(
+                malformed("event", refused.reason, refused.detail, bytes(raw), entry_id, received_at)
+            )
 
 
 def malformed(

@@ -71,6 +71,7 @@ class Ignored(Exception):
 
 
 _decode_parts = msgspec.json.Decoder(list[Raw]).decode
+_decode_events = msgspec.json.Decoder(list[WireEvent]).decode
 _decode_event = msgspec.json.Decoder(WireEvent).decode
 _decode_anything = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -83,6 +84,15 @@ _SPELLINGS = {field.casefold(): field for field in (info.encode_name for info in
 }
 
 
+def read_expected(body: bytes) -> list[WireEvent] | None:
+    """Read a whole body in one go, if every event in it is spelt as expected; else return None."""
+    try:
+        events = _decode_events(body) if body[:1] == b"[" else [_decode_event(body)]
+    except (ValueError, RecursionError):
+        return None
+    return events if ECHO not in body and all(map(_is_complete, events)) else None
+
+
 def body_parts(body: bytes) -> list[Raw] | list[bytes]:
     """Return the events of a request body, each in its own bytes: the elements of an array, or the body alone."""
     if body[:1] == b"{":
@@ -93,31 +103,13 @@ def body_parts(body: bytes) -> list[Raw] | list[bytes]:
         return split_parts(body)
 
 
-def read_part(part: Raw | bytes, *, echoes: bool) -> WireEvent:
-    """Read one event; ``echoes`` says that a mailer's own header may stand in it, in whatever spelling.
+def read_part(part: Raw | bytes) -> WireEvent:
+    """Read one event, however it is spelt.
 
     Raises:
         Refused: it cannot be read; says why.
         Ignored: it is of a type that we do not follow.
     """
-    try:
-        event = _decode_event(part)
-    except (ValueError, RecursionError):
-        return _read_respelt(part)
-    data = event.data
-    if event.event_type == ENGAGEMENT_REPORT or event.type == ENGAGEMENT_REPORT:
-        complete = data.user_action_timestamp and data.engagement_type
-    elif event.event_type == DELIVERY_REPORT or event.type == DELIVERY_REPORT:
-        complete = data.delivery_attempt_timestamp and data.status
-    else:
-        complete = None
-    if complete and data.internet_message_id and not echoes:
-        return event
-    return _read_respelt(part)
-
-
-def _read_respelt(part: Raw | bytes) -> WireEvent:
-    """Read an event whose keys, or types, or values, are not quite what they should be."""
     try:
         event = _decode_anything(part)
     except RecursionError:
@@ -139,6 +131,17 @@ def _read_respelt(part: Raw | bytes) -> WireEvent:
         return _decode_event(_encode(event | {"data": _respell(event["data"])}))
     except msgspec.ValidationError as error:
         raise Refused(Reason.FIELD_INVALID, _path(error)) from None
+
+
+def _is_complete(event: WireEvent) -> bool:
+    """Tell whether an event has what we look for: a key that is missing may be there in another spelling."""
+    data = event.data
+    event_type = event.event_type or event.type
+    if event_type == ENGAGEMENT_REPORT:
+        return bool(data.internet_message_id and data.user_action_timestamp and data.engagement_type)
+    return bool(
+        event_type == DELIVERY_REPORT and data.internet_message_id and data.delivery_attempt_timestamp and data.status
+    )
 
 
 def _respell(data: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Ask for what the test needs:
 ``empty_database_url``  the same without any table
 ``redis_url``         Redis, emptied before the test
 ``redis_client``      a client of it
+``state_folder``      a folder for a whole stack, such as that of `attribution up`
 ``private_postgres``, ``private_redis``  make servers of the test's own, to be stopped, killed and paused
 """
 
@@ -106,7 +107,9 @@ def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
 def redis_url(servers: Services) -> Iterator[str]:
     with _client(servers.redis_url) as client:
         if servers.redis is None and client.dbsize():
-            pytest.exit("Tests empty the Redis database of ATTRIBUTION_REDIS_URL, and it is not empty.", returncode=3)
+            pytest.exit(
+                "Tests empty the Redis of ATTRIBUTION_REDIS_URL, and it holds keys. Name an empty one.", returncode=3
+            )
         client.flushdb()
         yield servers.redis_url
         client.flushdb()
@@ -123,6 +126,13 @@ def _empty_redis(request: pytest.FixtureRequest) -> None:
     """Empty Redis before each test that uses it, however it came by the address."""
     if "redis_url" in request.fixturenames:
         request.getfixturevalue("redis_client").flushdb()
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a stack of the test's own. Removed with what root's PostgreSQL keeps elsewhere, and what still runs."""
+    yield tmp_path / "state"
+    remove(tmp_path / "state")
 
 
 @pytest.fixture

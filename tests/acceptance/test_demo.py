@@ -38,8 +38,8 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="it looks for processes in /proc")
-def test_demo_ends_sound_and_leaves_nothing_running(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+def test_demo_ends_sound_and_leaves_nothing_running(state_folder: Path) -> None:
+    folder = state_folder
     for seed in (42, 43):
         ran = run_demo(folder, "--seed", str(seed))
         assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -17,7 +17,6 @@ import psycopg
 import pytest
 
 from stack.pidfile import PidFile
-from stack.services import remove
 from stack.state import free_port
 from tests.waiting import eventually
 
@@ -68,15 +67,13 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    state = tmp_path / "state"
-    running = Up(state)
+def up(state_folder: Path) -> Iterator[Up]:
+    running = Up(state_folder)
     yield running
     with running.process:
         while running.process.poll() is None:
             running.process.send_signal(signal.SIGINT)
             time.sleep(0.5)
-    remove(state)
 
 
 def left_in(state: Path) -> list[str]:

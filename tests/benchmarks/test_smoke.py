@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.bench import Bench, Sizes
 from benchmarks.measurements import MEASUREMENTS
-from benchmarks.report import Figure, write_figures
-from benchmarks.servers import Lost, Servers, bench_servers, expect
+from benchmarks.report import write_figures
+from benchmarks.servers import Servers, bench_servers
 
 _TINY = Sizes(
     tracked=2_000,
@@ -26,7 +26,7 @@ _TINY = Sizes(
     warm_up_seconds=0.1,
     parked_besides=100,
     released_messages=10,
-    stored=(200, 400),
+    stored=(200,),
     parked=(0, 100),
 )
 

@@ -8,7 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,9 +28,8 @@ ONLY_REDIS = {"ATTRIBUTION_DATABASE_URL": "postgresql://db.example.com/attributi
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "state"
-    remove(tmp_path / "state")
+def folder(state_folder: Path) -> Path:
+    return state_folder
 
 
 def own(folder: Path, environment: Mapping[str, str] = ONLY_REDIS) -> subprocess.Popen[str]:
