@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
+from msgspec import Raw
 
 from db.models import DeliveryEvent, EngagementEvent, Malformed
 from tasks.reasons import Reason
@@ -55,8 +57,8 @@ def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at
     One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took
     the body; an event may not be from more than a day after it.
     """
-    expected = read_expected(body)
-    for position, part in enumerate(body_parts(body) if expected is None else expected):
+    parts: Sequence[WireEvent | Raw | bytes] = read_expected(body) or body_parts(body)
+    for position, part in enumerate(parts):
         try:
             event = part if isinstance(part, WireEvent) else read_part(part)
             if (event.event_type or event.type) == ENGAGEMENT_REPORT:

@@ -11,6 +11,7 @@ events.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -93,7 +94,7 @@ def read_expected(body: bytes) -> list[WireEvent] | None:
     return events if ECHO not in body and all(map(_is_complete, events)) else None
 
 
-def body_parts(body: bytes) -> list[Raw] | list[bytes]:
+def body_parts(body: bytes) -> Sequence[Raw | bytes]:
     """Return the events of a request body, each in its own bytes: the elements of an array, or the body alone."""
     if body[:1] == b"{":
         return [body]

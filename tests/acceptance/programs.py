@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.processes import children_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,8 +38,7 @@ class Program:
 
     def children(self) -> list[int]:
         """Return the pids of its direct children."""
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, check=False)
-        return [int(pid) for pid in found.stdout.split()]
+        return children_of(self.process.pid)
 
     def drain_pids(self) -> list[int]:
         """Return the pids of its drain processes."""

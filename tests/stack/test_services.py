@@ -20,6 +20,7 @@ from stack.errors import ServerMissing, StackBusy, StackUnusable
 from stack.pidfile import PidFile
 from stack.server import find_package
 from stack.services import Services, remove, services
+from tests.processes import command_lines, lives
 
 QUICK = {"fsync": "off"}
 
@@ -68,12 +69,6 @@ def pids_of(servers: Services) -> list[int]:
     assert servers.postgres.pid is not None
     assert servers.redis.pid is not None
     return [servers.postgres.pid, servers.redis.pid]
-
-
-def lives(pid: int) -> bool:
-    """Say whether a process is there that is more than an entry its parent has not looked at yet."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return state.returncode == 0 and not state.stdout.startswith("Z")
 
 
 def running(folder: Path) -> list[str]:
@@ -224,11 +219,11 @@ def test_one_named_server_leaves_the_other_embedded(folder: Path) -> None:
 def test_passwords_are_in_private_files_and_in_no_command_line(folder: Path) -> None:
     with services(folder, postgres_settings=QUICK, environment={}) as servers:
         passwords = [url.partition("@")[0].rpartition(":")[2] for url in (servers.database_url, servers.redis_url)]
-        command_lines = subprocess.run(["ps", "axww", "-o", "args="], capture_output=True, text=True, check=True).stdout
-        assert f" port={urlsplit(servers.database_url).port}\n" in command_lines
+        shown = "\n".join(command_lines())
+        assert f"port={urlsplit(servers.database_url).port}" in shown
         for password in passwords:
             assert len(password) >= 32
-            assert password not in command_lines
+            assert password not in shown
             files = [path for path in folder.iterdir() if path.is_file() and password in path.read_text()]
             assert files
             assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
