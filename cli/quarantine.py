@@ -16,8 +16,8 @@ from rich.table import Table
 def quarantine(context: click.Context, reason: str | None, limit: int) -> None:
     """Show what could not be read, and why.
 
-    Without a subcommand it counts by reason and lists the newest, without their bodies. docs/quarantine.md tells what to
-    do about each reason.
+    Without a subcommand it counts by reason and lists the newest, without their bodies. docs/quarantine.md tells what
+    to do about each reason.
     """
     if context.invoked_subcommand is not None:
         return

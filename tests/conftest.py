@@ -130,7 +130,7 @@ def _empty_redis(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def state_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a stack of the test's own, removed with what still runs and what root's PostgreSQL keeps elsewhere."""
+    """A folder for a stack of the test's own, removed with what still runs and what PostgreSQL keeps elsewhere."""
     yield tmp_path / "state"
     remove(tmp_path / "state")
 

@@ -72,11 +72,19 @@ def split_trackings(body: bytes) -> list[bytes]:
             return [bytes(item) for item in _decode_items(body)]
         except (ValueError, RecursionError):
             return [body]
+    if not _is_json(body):  # nor is it one object, which may be written over several lines
+        lines = [line for line in body.splitlines() if line.strip()]
+        if any(line.lstrip()[:1] == b"{" and _is_json(line) for line in lines):
+            return lines
+    return [body]
+
+
+def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(body, type=Raw)
+        msgspec.json.decode(text, type=Raw)
     except (ValueError, RecursionError):
-        return [line for line in body.splitlines() if line.strip()] or [body]
-    return [body]  # one object, which may be written over several lines
+        return False
+    return True
 
 
 def parse_trackings(body: bytes, *, now: datetime) -> list[Tracking | Problem]:
@@ -145,7 +153,7 @@ def _instant(text: str | None, now: datetime) -> datetime | None:
     if not _INSTANT.fullmatch(text):
         raise _Invalid("sent_at", "it is not an ISO 8601 instant with a time zone, such as 2026-01-10T10:26:32Z")
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())
         in_range = instant >= _EARLIEST and (instant <= now or instant - now <= _CLOCK_SLACK)
     except (ValueError, OverflowError):
         raise _Invalid("sent_at", "there is no such instant") from None

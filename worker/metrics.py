@@ -1,4 +1,4 @@
-"""Every metric of the system, declared once, a sentence each. Names have one prefix and base units; no label is unbounded."""
+"""Every metric of the system, declared once, a sentence each. One prefix, base units, and no unbounded label."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ APPEND_SECONDS = Histogram(
 )
 SHED = Counter(
     "attribution_requests_shed_total",
-    "Requests answered 503 to spare Redis: too many entries wait on the stream (backlog), or its memory fills (memory).",
+    "Requests answered 503 to spare Redis: too much waits on the stream (backlog), or its memory fills (memory).",
     ["reason"],
 )
 BACKLOG_ENTRIES = Gauge("attribution_backlog_entries", "Entries on a stream, as the receiver last saw it.", ["stream"])
@@ -60,7 +60,7 @@ REDIS_MEMORY_RATIO = Gauge(
     "attribution_redis_memory_ratio",
     "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit.",
 )
-REDIS_WRITABLE = Gauge("attribution_redis_writable", "1 if Redis took the receiver's last trial write, else 0.")
+REDIS_WRITABLE = Gauge("attribution_redis_writable", "Whether Redis took the receiver's last trial write: 1 or 0.")
 
 # The drain.
 

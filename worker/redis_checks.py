@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -27,7 +27,7 @@ _REQUIRED = {
     "appendonly": ("yes", "it keeps the streams in memory only and loses them when it stops"),
     "appendfsync": (
         "always",
-        "it answers before the disk has the data, and loses the last second or two when the power fails or the disk stalls",
+        "it answers before the disk has the data, and loses a second or two when the power fails or the disk stalls",
     ),
     "no-appendfsync-on-rewrite": (
         "no",
@@ -86,7 +86,7 @@ def require_safe_redis(redis_url: str) -> None:
 def _visible_settings(client: redis.Redis) -> dict[str, str]:
     """Return what a Redis that forbids ``CONFIG GET`` tells all the same."""
     with suppress(ResponseError):
-        return {"maxmemory-policy": cast(dict[str, Any], client.info("memory"))["maxmemory_policy"]}
+        return {"maxmemory-policy": str(client.info("memory")["maxmemory_policy"])}
     return {}
 
 

@@ -67,7 +67,7 @@ class RedisConnection(asyncio.Protocol):
         """
         if self._transport.is_closing():
             raise StreamUnavailable(self._why)
-        packed = hiredis.pack_command(command)
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows one argument
         size = len(packed)
         if self._unanswered and self._unanswered_bytes + size > _UNANSWERED_BYTES:
             raise StreamUnavailable("Redis answers more slowly than requests come in")
@@ -121,7 +121,7 @@ class RedisConnection(asyncio.Protocol):
         self._outgoing.clear()
 
     def _watch(self) -> None:
-        """Give the connection up when the oldest call has waited for too long: no later one can be answered before it."""
+        """Give the connection up once the oldest call has waited too long: no later one can be answered before it."""
         self._watchdog = None
         if not self._unanswered:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Receive
 
@@ -20,8 +20,8 @@ async def read_body(
 ) -> bytes:
     """Return the body, untouched.
 
-    The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole body, so
-    that a byte now and then gains nothing.
+    The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole body,
+    so that a byte now and then gains nothing.
 
     Raises:
         Refused: the body is compressed (415), larger than ``limit_bytes`` (413) or too slow (408).
@@ -31,8 +31,7 @@ async def read_body(
         raise Refused(ENCODED)  # a few bytes could unfold to gigabytes
     if int(headers.get(b"content-length", 0)) > limit_bytes:
         raise Refused(TOO_LARGE)
-    task = asyncio.current_task()
-    assert task is not None
+    task = cast(asyncio.Task[Any], asyncio.current_task())
     timer = _Timer(task, timeout_seconds)
     try:
         return await _read(receive, limit_bytes)

@@ -23,7 +23,7 @@ _REASONS: Final = {
 
 
 class StreamWriter:
-    """Appends to the streams over a `RedisLink`, which lets appends of requests that arrive together travel together."""
+    """Appends to the streams over a `RedisLink`, which sends what requests append at the same time in one write."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link

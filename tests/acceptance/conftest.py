@@ -14,8 +14,8 @@ import redis
 from tests.acceptance.programs import Program, free_port
 from tests.waiting import eventually
 
-EVENT_SECRET = "event-secret-of-the-tests"  # noqa: S105 - of the tests
-MESSAGE_SECRET = "message-secret-of-the-tests"  # noqa: S105 - of the tests
+EVENT_SECRET = "event-secret-of-the-tests"
+MESSAGE_SECRET = "message-secret-of-the-tests"
 
 StartProgram = Callable[..., Program]
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import Bench, Sizes
+from benchmarks.drain import check_stored
 from benchmarks.measurements import MEASUREMENTS
 from benchmarks.report import write_figures
-from benchmarks.servers import Servers, bench_servers
+from benchmarks.seeds import seed_parked
+from benchmarks.servers import Lost, Servers, bench_servers, connect
 
 _TINY = Sizes(
     tracked=2_000,
@@ -33,10 +35,10 @@ _TINY = Sizes(
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("bench")
-    with bench_servers(folder / "state", postgres_settings={"shared_buffers": "32MB", "fsync": "off"}) as servers:
+    folder = tmp_path_factory.mktemp("bench") / "state"
+    with bench_servers(folder, postgres_settings={"shared_buffers": "32MB", "fsync": "off"}) as servers:
         yield servers
-    assert not (folder / "state").exists()
+    assert not folder.exists()
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,26 @@ def test_measurement_gives_figures_and_loses_nothing(bench: Bench, letter: str, 
     assert any(figure.goal for figure in figures)
     for figure in figures:
         assert figure.name.startswith(f"({letter}) ")
+        assert figure.value > 0
         assert figure.ratio is not None or figure.goal is None
     write_figures(figures, tmp_path / "bench.json", judged=True)
     rows = json.loads((tmp_path / "bench.json").read_text())
     assert all(list(row) == ["name", "value", "unit", "ratio", "goal", "met"] for row in rows)
     assert [row["met"] is None for row in rows] == [figure.goal is None for figure in figures]
+
+
+def test_measurement_that_lost_an_event_is_void(bench: Bench) -> None:
+    with bench.tracked_database() as url:
+        with connect(url) as connection:
+            seed_parked(connection, 9)
+        check_stored(url, 9, 1)
+        with pytest.raises(Lost, match="'parked': 9"):
+            check_stored(url, 10, 1)
+
+
+def test_process_that_ends_by_itself_is_told_with_its_last_words(servers: Servers) -> None:
+    with (
+        pytest.raises(Lost, match="never migrated"),
+        servers.process("drain", "tasks.drainer", database_url=servers.redis_url),
+    ):
+        pass

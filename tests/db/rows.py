@@ -73,5 +73,5 @@ def stored(
 ) -> dict[str, tuple[str, int | None, int | None, str | None]]:
     """Return state, campaign, subscriber and key of each event, by its id."""
     with engine.begin() as conn:
-        rows = conn.execute(text(f"SELECT event_id, state, campaign_id, subscriber_id, matched_by FROM {table}"))  # noqa: S608
+        rows = conn.execute(text(f"SELECT event_id, state, campaign_id, subscriber_id, matched_by FROM {table}"))
         return {row.event_id: (row.state, row.campaign_id, row.subscriber_id, row.matched_by) for row in rows}

@@ -64,8 +64,8 @@ def test_waits_stray_so_that_retries_spread_out(engine: Engine) -> None:
     with engine.begin() as conn:
         low, high = conn.execute(
             text(
-                "SELECT extract(epoch FROM min(next_attempt_at) - now()), extract(epoch FROM max(next_attempt_at) - now())"
-                " FROM azure_engagement_events"
+                "SELECT extract(epoch FROM min(next_attempt_at) - now()),"
+                " extract(epoch FROM max(next_attempt_at) - now()) FROM azure_engagement_events"
             )
         ).one()
     assert 1790 < low < 3000

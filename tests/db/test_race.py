@@ -1,7 +1,7 @@
-"""The race between parking and tracking, forced in every order with real connections. No sleeps: each step is taken by hand.
+"""The race between parking and tracking, forced in every order with real connections. No sleeps: a step is a line.
 
-The drain looks a message up, finds nothing and parks; the mailer's tracking looks for parked events, finds nothing and is
-done. If each looked before the other committed, they would miss each other for ever.
+The drain looks a message up, finds nothing and parks; the mailer's tracking looks for parked events, finds nothing and
+is done. If each looked before the other committed, they would miss each other for ever.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def insert_foreign(engine: Engine, *internet_message_ids: str | None) -> None:
         for position, spelling in enumerate(internet_message_ids):
             conn.execute(
                 text(
-                    "INSERT INTO azure_message_tracking (azure_message_id, campaign_id, subscriber_id, internet_message_id)"
-                    " VALUES (:azure, 7, 12, :spelling)"
+                    "INSERT INTO azure_message_tracking"
+                    " (azure_message_id, campaign_id, subscriber_id, internet_message_id) VALUES (:azure, 7, 12, :spelling)"
                 ),
                 {"azure": azure_id(position), "spelling": spelling},
             )

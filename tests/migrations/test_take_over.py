@@ -150,7 +150,7 @@ def test_parked_event_of_the_replaced_system_is_released_by_the_tracking_of_its_
             " VALUES ('<WAITS@example.com>', 6, 'http')"
         )
     with create_engine(url, poolclass=sa.NullPool).begin() as transaction:
-        assert release(transaction, MessageIds(frozenset({"<WAITS@example.com>"}), frozenset())) == 1
+        assert release(transaction, MessageIds(frozenset({"<WAITS@example.com>"}), frozenset())).events == 1
     with connect(url) as connection:
         row = contents(connection, ENGAGEMENT)[ENGAGEMENT][6]
     assert (row["state"], row["campaign_id"], row["matched_by"]) == ("attributed", 6, "internet_message_id")

@@ -172,7 +172,11 @@ def test_what_a_program_started_ends_with_it(supervise: Supervise, tmp_path: Pat
     grandchild = eventually(lambda: _read_number(tmp_path / "grandchild"))
     supervisor.terminate()
     supervisor.communicate(timeout=20)
-    assert not lives(grandchild)
+    eventually(lambda: _assert_gone(grandchild), within=2)
+
+
+def _assert_gone(pid: int) -> None:
+    assert not lives(pid)
 
 
 def _read_number(file: Path) -> int:

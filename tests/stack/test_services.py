@@ -21,6 +21,7 @@ from stack.pidfile import PidFile
 from stack.server import find_package
 from stack.services import Services, remove, services
 from tests.processes import command_lines, lives
+from tests.waiting import eventually
 
 QUICK = {"fsync": "off"}
 
@@ -122,7 +123,7 @@ def test_servers_of_a_killed_owner_are_adopted_and_stopped_at_the_end(folder: Pa
         assert not (folder / "redis.log.old").exists()
         write(adopted)
     assert running(folder) == []
-    assert not any(lives(pid) for pid in pids)
+    eventually(lambda: _assert_gone(*pids), within=2)
     with services(folder, postgres_settings=QUICK, environment={}) as later:
         assert_written(later)
 
@@ -136,7 +137,7 @@ def test_a_leftover_that_hangs_is_replaced(folder: Path) -> None:
     with services(folder, environment=ONLY_REDIS) as servers:
         assert servers.redis is not None
         assert servers.redis.pid != before
-    assert not lives(before)
+    eventually(lambda: _assert_gone(before), within=2)
 
 
 def test_a_leftover_with_other_settings_is_started_anew(folder: Path) -> None:
@@ -258,5 +259,9 @@ def test_removing_a_stack_ends_what_a_killed_owner_left(folder: Path) -> None:
     pid = redis_pid(folder)
     assert lives(pid)
     remove(folder)
-    assert not lives(pid)
+    eventually(lambda: _assert_gone(pid), within=2)
     assert not folder.exists()
+
+
+def _assert_gone(*pids: int) -> None:
+    assert not any(lives(pid) for pid in pids)

@@ -25,7 +25,7 @@ def prepare(moment: str) -> None:
     if moment == "before_commit":
         event.listen(Engine, "commit", die)  # called as the transaction is about to commit
     elif moment == "after_commit":
-        settling.release = die
+        settling.release = die  # type: ignore[attr-defined]
     elif moment == "after_re_check":
         StreamConsumer.acknowledge = die  # type: ignore[method-assign]
     else:

@@ -76,7 +76,7 @@ def test_an_open_that_overtakes_its_message_is_parked_and_released_before_the_tr
 def test_a_report_that_came_before_its_message_teaches_when_the_message_is_tracked(
     ctx: Context, redis_client: redis.Redis
 ) -> None:
-    """The open has Azure's id only; only the report ties that to the Message-ID; only the message ties that to a campaign."""
+    """The open has Azure's id only; the report ties that to the Message-ID, and the message that to a campaign."""
     push_events(redis_client, body_of(engagement("open", internet_message_id=None), delivery("report")))
     assert drain(ctx).parked == 2
     push_messages(redis_client, TRACKING)

@@ -83,7 +83,8 @@ def test_a_single_object_an_array_and_a_batch_are_all_bodies() -> None:
 
 @pytest.mark.parametrize("key", ["userActionTimestamp", "userActionTimeStamp", "useractiontimestamp"])
 def test_the_timestamp_key_is_found_in_any_case(key: str) -> None:
-    event = engagement(**({"userActionTimestamp": ...} | {key: "2026-01-10T10:26:40Z"}))
+    data: dict[str, Any] = {"userActionTimestamp": ...} | {key: "2026-01-10T10:26:40Z"}
+    event = engagement(**data)
     assert one_engagement(event).event_timestamp == datetime(2026, 1, 10, 10, 26, 40, tzinfo=UTC)
 
 
@@ -306,7 +307,7 @@ def test_hostile_values_in_a_real_event_never_raise_and_never_harm_its_neighbour
     target = data.draw(st.sampled_from([event, event["data"]]))
     target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_JSON)
     parsed = parse(body_of(engagement("before"), event, delivery("after")))
-    others = [each.event_id for each in [*parsed.engagements, *parsed.deliveries]]
+    others = [each[1] for each in [*parsed.engagements, *parsed.deliveries]]
     assert "before" in others
     assert "after" in others
     assert len(others) + len(parsed.malformed) + parsed.ignored == 3

@@ -31,7 +31,7 @@ def tracked(ctx: Context) -> list[tuple[str | None, int, int | None, str]]:
                 " ORDER BY internet_message_id"
             )
         )
-        return [tuple(row) for row in rows]  # type: ignore[misc]
+        return [tuple(row) for row in rows]
 
 
 def test_one_message_by_keywords_or_in_order(ctx: Context) -> None:

@@ -73,7 +73,7 @@ def test_the_guard_turns_a_closed_transport_into_a_connection_error() -> None:
 
 
 def test_celery_does_not_log_the_body_of_a_message_that_it_drops(caplog: pytest.LogCaptureFixture) -> None:
-    from celery.worker.consumer import consumer
+    consumer: Any = importlib.import_module("celery.worker.consumer.consumer")
 
     restrain_celery("INFO")
     logger = logging.getLogger("celery.worker.consumer.consumer")

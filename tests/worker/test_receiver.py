@@ -1,4 +1,4 @@
-"""The receiver's table (design section 3), row by row: the request, the answer, and what is on the streams afterwards."""
+"""The receiver's table, row by row: the request, the answer, and what is on the streams afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ VALIDATION = json.dumps(
     [
         {
             "id": "2d00",
-            "data": {"validationCode": "512d-38b6", "validationUrl": "https://rp-example.eventgrid.azure.net:553/validate"},
+            "data": {
+                "validationCode": "512d-38b6",
+                "validationUrl": "https://rp-example.eventgrid.azure.net:553/validate",
+            },
             "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
         }
     ]
@@ -404,7 +407,9 @@ def test_secret_that_is_not_ascii_is_percent_decoded(serve: ServeReceiver, redis
 
     assert caller.send("POST", "/eventgrid?code=geheim+nis-%C3%A4-0123456789", body=EVENT_GRID).status == 200
     assert caller.send("POST", "/eventgrid?code=geheim%2Bnis-%c3%a4-0123456789", body=EVENT_GRID).status == 200
-    assert caller.send("POST", "/eventgrid", {"X-Attribution-Secret": "geheim+nis-ä-0123456789"}, EVENT_GRID).status == 200
+    assert (
+        caller.send("POST", "/eventgrid", {"X-Attribution-Secret": "geheim+nis-ä-0123456789"}, EVENT_GRID).status == 200
+    )
     assert caller.send("POST", "/eventgrid?code=geheim+nis-a-0123456789", body=EVENT_GRID).status == 404
 
 

@@ -63,7 +63,7 @@ def test_every_fault_is_named() -> None:
 def forbid(server_url: str, *commands: str) -> str:
     """Make a user who may not use ``commands``, as managed services do, and return its address."""
     with redis.Redis.from_url(server_url) as client:
-        client.execute_command(  # type: ignore[no-untyped-call]
+        client.execute_command(
             "ACL", "SETUSER", "managed", "on", ">word", "~*", "+@all", *(f"-{command}" for command in commands)
         )
     return f"redis://managed:word@{server_url.rpartition('@')[2]}"

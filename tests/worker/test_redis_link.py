@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, AsyncIterator
+from typing import Any
 
 import hiredis
 import pytest
@@ -35,7 +35,9 @@ async def connected(redis_url: str, timeout: timedelta = AMPLE) -> AsyncIterator
 
 
 @asynccontextmanager
-async def impostor(behaviour: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+async def impostor(
+    behaviour: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
     """Serve something that is not Redis, and give its address."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,13 +60,14 @@ def test_each_call_gets_its_own_answer(redis_url: str) -> None:
     async def scenario() -> list[Any]:
         async with connected(redis_url) as connection:
             await connection.call(b"SET", b"text", b"no number")
-            return await asyncio.gather(
+            calls = (
                 connection.call(b"ECHO", b"one"),
                 connection.call(b"INCR", b"text"),
                 connection.call(b"INCR", b"number"),
                 connection.call(b"GET", b"nothing"),
                 connection.call(b"ECHO", bytes(range(256))),
             )
+            return [await call for call in calls]
 
     one, refused, number, nothing, binary = uvloop.run(scenario())
 
@@ -113,7 +116,7 @@ def test_answers_in_pieces(redis_url: str) -> None:
 
     async def scenario() -> list[Any]:
         async with impostor(trickle) as url, connected(url) as connection:
-            return await asyncio.gather(connection.call(b"A"), connection.call(b"B"))
+            return [*await asyncio.gather(connection.call(b"A"), connection.call(b"B"))]
 
     assert uvloop.run(scenario()) == [b"hello", 7]
 
@@ -188,7 +191,7 @@ def test_url_names_user_and_database(private_redis: MakeRedis) -> None:
     server = private_redis()
     user = "+@all", "~*", ">pass/word"
     with redis.Redis.from_url(server.url) as client:
-        client.execute_command("ACL", "SETUSER", "receiver", "on", *user)  # type: ignore[no-untyped-call]
+        client.execute_command("ACL", "SETUSER", "receiver", "on", *user)
     address = server.url.rpartition("@")[2].removesuffix("/0")
 
     async def scenario(url: str) -> None:

@@ -1,4 +1,4 @@
-"""rediss:// means the same to the receiver's own connection as to redis-py's client, which looks at Redis's settings."""
+"""rediss:// means the same to the receiver's own connection as to redis-py's client."""
 
 from __future__ import annotations
 

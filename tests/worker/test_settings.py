@@ -34,9 +34,7 @@ def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_durations_are_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment(
-        monkeypatch, database_url=DATABASE, claim_after="90", park_schedule="1.5, 60,PT2H", park_deadline="P3D"
-    )
+    environment(monkeypatch, database_url=DATABASE, claim_after="90", park_schedule="1.5, 60,PT2H", park_deadline="P3D")
     settings = WorkerSettings.read()
     assert settings.claim_after == timedelta(seconds=90)
     assert settings.park_schedule == (timedelta(seconds=1.5), timedelta(minutes=1), timedelta(hours=2))
