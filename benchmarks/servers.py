@@ -77,8 +77,8 @@ class Servers:
     """The two servers, the databases made on them, and the processes started against them."""
 
     state_dir: Path
-    redis_url: str
-    _maintenance_url: str
+    redis_url: str = field(repr=False)  # both hold passwords
+    _maintenance_url: str = field(repr=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def create_database(self, template_url: str | None = None) -> str:

@@ -128,8 +128,8 @@ def test_decisions_are_numbered_without_a_gap_and_tell_what_was_weighed() -> Non
     decisions = sorted(path for path in pages() if path.parent == ROOT / "docs" / "adr" and path.name != "README.md")
     numbers = [int(found[1]) for path in decisions if (found := _ADR.fullmatch(path.name))]
     assert numbers == list(range(1, len(decisions) + 1))
-    index = links(read("docs/adr/README.md"))
-    assert [link for link in index if _ADR.fullmatch(link)] == [path.name for path in decisions]
+    index = dict.fromkeys(link for link in links(read("docs/adr/README.md")) if _ADR.fullmatch(link))
+    assert list(index) == [path.name for path in decisions]
     for path in decisions:
         headings = re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE)
         assert headings == ["Context", "Decision", "Alternatives considered", "Consequences"], path.name

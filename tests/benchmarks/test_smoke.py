@@ -70,9 +70,9 @@ def test_measurement_that_lost_an_event_is_void(bench: Bench) -> None:
             check_stored(url, 10, 1)
 
 
-def test_process_that_ends_by_itself_is_told_with_its_last_words(servers: Servers) -> None:
+def test_process_that_ends_by_itself_voids_the_run_with_its_last_words(servers: Servers) -> None:
     with (
-        pytest.raises(Lost, match="never migrated"),
-        servers.process("drain", "tasks.drainer", database_url=servers.redis_url),
+        pytest.raises(Lost, match="ATTRIBUTION_DATABASE_URL"),
+        servers.process("unset", "tasks.drainer", database_url="") as process,
     ):
-        pass
+        process.wait()

@@ -99,7 +99,8 @@ def insert_foreign(engine: Engine, *internet_message_ids: str | None) -> None:
             conn.execute(
                 text(
                     "INSERT INTO azure_message_tracking"
-                    " (azure_message_id, campaign_id, subscriber_id, internet_message_id) VALUES (:azure, 7, 12, :spelling)"
+                    " (azure_message_id, campaign_id, subscriber_id, internet_message_id)"
+                    " VALUES (:azure, 7, 12, :spelling)"
                 ),
                 {"azure": azure_id(position), "spelling": spelling},
             )
