@@ -62,7 +62,7 @@ def measure(bench: Bench) -> list[Figure]:
         Figure(f"(a) receiver, {load}", median_of(received), "requests/s", of_handler, ratio_at_least(_GOAL)),
         Figure("(a) baseline: no-op Starlette handler", median_of(handled), "requests/s"),
         Figure("(a) receiver, against a bare no-op endpoint", median_of(received), "requests/s", of_bare),
-        Figure("(a) baseline: bare no-op ASGI endpoint, routed to by Starlette", median_of(bare), "requests/s"),
+        Figure("(a) baseline: bare no-op endpoint", median_of(bare), "requests/s"),
     ]
 
 

@@ -39,8 +39,8 @@ def measure(bench: Bench) -> list[Figure]:
             for number in range(bench.rounds):
                 rounds.append(_latencies(bench, client, url, number))
                 bench.say(f"release, round {number + 1}: {latency_text(rounds[-1])}")
-    besides = f"with {sizes.parked_besides:,} others parked"
-    return latency_figures(f"(e) from tracking's commit to its events' commit, {besides}", rounds, _GOALS)
+    besides = f"{sizes.parked_besides:,} others parked"
+    return latency_figures(f"(e) tracking to released, {besides}", rounds, _GOALS)
 
 
 def _latencies(bench: Bench, client: redis.Redis, url: str, number: int) -> list[float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -118,7 +119,7 @@ def write_figures(figures: Iterable[Figure], path: Path, *, judged: bool) -> Non
 
 def table_of(figures: Iterable[Figure], *, judged: bool) -> Table:
     """Return the figures as a table to print."""
-    table = Table(title="Benchmarks", title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Measurement")
     table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("Unit", no_wrap=True)

@@ -25,6 +25,7 @@ import redis
 
 from benchmarks.seeds import seed_messages, settle
 from db.migrate import upgrade
+from stack.errors import StackUnusable
 from stack.services import remove, services
 from stack.state import StateFolder
 
@@ -38,6 +39,9 @@ _POSTGRES: Final = {
     "track_wal_io_timing": "on",
 }
 _REDIS: Final = {"auto-aof-rewrite-percentage": "0"}
+
+#: A file that says that the folder it is in may be removed.
+_MARK: Final = "benchmarks"
 
 #: Seconds that something which ought to happen at once may take.
 _PATIENCE_SECONDS = 30.0
@@ -186,10 +190,16 @@ def bench_servers(state_dir: Path, *, postgres_settings: Mapping[str, str] | Non
     ``postgres_settings`` are added to those of postgresql.conf that a measurement needs, or replace them.
 
     Raises:
+        StackUnusable: ``state_dir`` holds something else, which we are not going to remove.
         StackBusy: another run uses ``state_dir``.
         ServerFailed: a server did not start.
     """
+    mark = state_dir / _MARK
+    if state_dir.exists() and any(state_dir.iterdir()) and not mark.exists():
+        raise StackUnusable(f"{state_dir} holds something else than benchmarks left there. Name another folder.")
     remove(state_dir)
+    state_dir.mkdir(parents=True)
+    mark.touch()
     settings = _POSTGRES | dict(postgres_settings or {})
     with services(state_dir, postgres_settings=settings, redis_settings=_REDIS, environment={}) as running:
         yield Servers(state_dir, running.redis_url, running.database_url)

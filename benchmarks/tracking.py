@@ -58,14 +58,11 @@ def measure(bench: Bench) -> list[Figure]:
                 f" COPY {copied[-1]:,.0f}/s"
             )
     goal = ratio_at_least(_GOAL)
-    stream, celery = (
-        f"(c) tracking, through the stream, {_PER_CALL} per call, 1 process",
-        f"(c) tracking, through Celery, {_PER_TASK} per track_messages, 1 process",
-    )
+    stream, celery = f"(c) tracking by stream, {_PER_CALL} per call", f"(c) tracking by Celery, {_PER_TASK} per task"
     return [
         Figure(stream, median_of(streamed), "messages/s", median_ratio(streamed, copied), goal),
         Figure(celery, median_of(tasked), "messages/s", median_ratio(tasked, copied), goal),
-        Figure("(c) baseline: COPY of the same rows", median_of(copied), "messages/s"),
+        Figure("(c) baseline: COPY", median_of(copied), "messages/s"),
     ]
 
 

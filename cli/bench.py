@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def bench(only: tuple[str, ...], rounds: int, quick: bool, state_dir: Path, outp
     from benchmarks.report import Figure, table_of, write_figures
     from benchmarks.servers import Lost, bench_servers
 
-    console = Console(highlight=False)
+    # In a file or a log, where there is no width to keep to, no row of the table should be broken.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started = time.monotonic()
 
     def say(sentence: str) -> None:

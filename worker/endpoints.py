@@ -23,7 +23,7 @@ from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
 from worker.handshake import answer_options, validation_code
 from worker.messages import Problem, Tracking, parse_trackings
-from worker.request_body import CallerGone, read_body
+from worker.request_body import BodyReader, CallerGone
 from worker.settings import ReceiverSettings
 from worker.stream_writer import StreamWriter
 from worker.streams import EVENTS, MESSAGES
@@ -49,8 +49,7 @@ class _StreamEndpoint(ABC):
     def __init__(self, settings: ReceiverSettings, writer: StreamWriter, watch: BacklogWatch) -> None:
         self._writer = writer
         self._watch = watch
-        self._limit_bytes = settings.body_limit_bytes
-        self._timeout_seconds = settings.body_timeout.total_seconds()
+        self._bodies = BodyReader(limit_bytes=settings.body_limit_bytes, timeout=settings.body_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -68,9 +67,6 @@ class _StreamEndpoint(ABC):
     @abstractmethod
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         """Do the route's work. `Refused`, `StreamUnavailable` and `CallerGone` are turned into answers."""
-
-    async def _read(self, receive: Receive, headers: Headers) -> bytes:
-        return await read_body(receive, headers, limit_bytes=self._limit_bytes, timeout_seconds=self._timeout_seconds)
 
 
 class EventEndpoint(_StreamEndpoint):
@@ -90,7 +86,7 @@ class EventEndpoint(_StreamEndpoint):
         subscription = headers.get(b"aeg-subscription-name")
         kind = headers.get(b"aeg-event-type", b"").lower()
         if kind == b"subscriptionvalidation":
-            body = await self._read(receive, headers)
+            body = await self._bodies.read(receive, headers)
             if code := validation_code(body):
                 _note_handshake("eventgrid", "granted", subscription)
                 return JSONResponse({"validationResponse": code})
@@ -102,7 +98,7 @@ class EventEndpoint(_StreamEndpoint):
             return OK
         else:
             self._watch.require_room(EVENTS)
-            body = await self._read(receive, headers)
+            body = await self._bodies.read(receive, headers)
         await self._writer.append(EVENTS, body, subscription)
         return OK
 
@@ -125,7 +121,7 @@ class MessageEndpoint(_StreamEndpoint):
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         self._callers.admit(headers)
         self._watch.require_room(MESSAGES)
-        body = await self._read(receive, headers)
+        body = await self._bodies.read(receive, headers)
         if len(body) > _LONG_BODY:
             trackings, problems = await asyncio.to_thread(_sort, body)
         else:

@@ -14,6 +14,7 @@ from benchmarks.measurements import MEASUREMENTS
 from benchmarks.report import write_figures
 from benchmarks.seeds import seed_parked
 from benchmarks.servers import Lost, Servers, bench_servers, connect
+from stack.errors import StackUnusable
 
 _TINY = Sizes(
     tracked=2_000,
@@ -76,3 +77,10 @@ def test_process_that_ends_by_itself_voids_the_run_with_its_last_words(servers: 
         servers.process("unset", "tasks.drainer", database_url="") as process,
     ):
         process.wait()
+
+
+def test_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text("{}")
+    with pytest.raises(StackUnusable, match="something else"), bench_servers(tmp_path):
+        pass
+    assert (tmp_path / "stack.json").exists()
