@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from rich.table import Column, Table
 
 
 @click.group(invoke_without_command=True)
@@ -47,7 +44,7 @@ def retry(event_ids: tuple[str, ...], message_id: str | None, everything: bool) 
     from db.parking import retry_now
 
     count = _act(retry_now, event_ids, message_id, everything)
-    click.echo(f"{count} events are due now; the next sweep tries them.")
+    click.echo(f"{_events(count)} due now; the next sweep tries what is due.")
 
 
 @parked.command()
@@ -57,7 +54,7 @@ def expire(event_ids: tuple[str, ...], message_id: str | None, everything: bool)
     from db.parking import expire_now
 
     count = _act(expire_now, event_ids, message_id, everything)
-    click.echo(f"{count} events have expired.")
+    click.echo(f"{_events(count)} expired now.")
 
 
 def _act(action: Any, event_ids: tuple[str, ...], message_id: str | None, everything: bool) -> int:
@@ -83,25 +80,25 @@ def _list(*, expired: bool, limit: int) -> None:
     state = State.EXPIRED if expired else State.PARKED
     with connected() as conn:
         waiting = count_waiting(conn)
-        rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)][
-            :limit
-        ]
-        reasons = {row.id: _reason(conn, row) for _, row in rows}
+        rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)]
+    rows.sort(key=lambda each: each[1].created_at)
+    del rows[limit:]
     console = Console()
     total = waiting.expired if expired else waiting.parked
     if rows:
-        table = Table("event", "kind", "message", "since", "attempts", "next attempt", "why", box=None, pad_edge=False)
+        columns = ("event", "kind", "message", "since", "attempts", "next attempt", "why")
+        shown = Table(*(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False)
         for name, row in rows:
-            table.add_row(
+            shown.add_row(
                 row.event_id or f"row {row.id}",
                 "delivery" if "delivery" in name else "engagement",
                 row.internet_message_id or str(row.azure_message_id),
                 _ago(row.created_at),
                 str(row.attempts),
                 _in(row.next_attempt_at) if row.next_attempt_at else f"expired {_ago(row.expired_at)}",
-                reasons[row.id],
+                _reason(row),
             )
-        console.print(table)
+        console.print(shown)
     console.print(
         f"{total} {'expired' if expired else 'parked'}"
         + (f", {len(rows)} shown" if total > len(rows) else "")
@@ -111,7 +108,7 @@ def _list(*, expired: bool, limit: int) -> None:
     )
 
 
-def _reason(conn: Connection, row: Any) -> str:
+def _reason(row: Any) -> str:
     """Say why an event waits, in words."""
     if row.expired_reason == "operator":
         return "an operator expired it"
@@ -120,6 +117,10 @@ def _reason(conn: Connection, row: Any) -> str:
     else:
         why = "no message with this Message-ID is tracked"
     return f"{why} until the deadline" if row.expired_reason else why
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def _ago(at: datetime | None) -> str:

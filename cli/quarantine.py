@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 import click
 from rich.console import Console
@@ -33,7 +34,7 @@ def quarantine(context: click.Context, reason: str | None, limit: int) -> None:
         return
     summary = Table("kind", "reason", "bodies", "latest", box=None, pad_edge=False)
     for count in counts:
-        summary.add_row(count.kind, count.reason, str(count.bodies), f"{count.latest_received_at:%Y-%m-%d %H:%M:%S %Z}")
+        summary.add_row(count.kind, count.reason, str(count.bodies), _instant(count.latest_received_at))
     newest = Table("number", "kind", "reason", "detail", "received", "bytes", box=None, pad_edge=False)
     for row in rows:
         newest.add_row(
@@ -41,7 +42,7 @@ def quarantine(context: click.Context, reason: str | None, limit: int) -> None:
             row.kind,
             row.reason,
             row.detail or "",
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}",
+            _instant(row.received_at),
             str(row.body_bytes),
         )
     console.print(summary, "", newest)
@@ -59,3 +60,7 @@ def show(number: int) -> None:
     if body is None:
         raise click.UsageError(f"There is no number {number} in quarantine.")
     sys.stdout.buffer.write(body)
+
+
+def _instant(at: datetime | None) -> str:
+    return "before this system" if at is None else f"{at:%Y-%m-%d %H:%M:%S %Z}"

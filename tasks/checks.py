@@ -27,7 +27,8 @@ def check_servers(settings: WorkerSettings) -> None:
         redis.exceptions.RedisError, sqlalchemy.exc.SQLAlchemyError: a server is away.
     """
     if not settings.allow_unsafe_redis:
-        require_safe_redis(settings.redis_url.get_secret_value())
+        for url in {settings.redis_url, settings.broker_url or settings.redis_url}:
+            require_safe_redis(url.get_secret_value())
     require_current(settings.database_url.get_secret_value())
 
 

@@ -32,7 +32,11 @@ def make_context(settings: WorkerSettings) -> Context:
     """Build a context. Nothing connects before it is used."""
     return Context(
         settings=settings,
-        engine=create_engine(settings.database_url.get_secret_value(), statement_timeout=settings.statement_timeout),
+        engine=create_engine(
+            settings.database_url.get_secret_value(),
+            statement_timeout=settings.statement_timeout,
+            prepare_threshold=5 if settings.prepare_statements else None,
+        ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
             MESSAGES: MessagePipeline(tracked_via="stream"),

@@ -26,6 +26,7 @@ def configure_logs(log_format: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # two lines at each look at the schema
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # the uvicorn command brings handlers of its own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -2,7 +2,7 @@
 
 Commands called in the same turn of the event loop leave in one write, and nobody waits for another's answer: Redis puts
 all that it finds in the socket into one fsync. redis-py's client costs more than the rest of the receiver together (ADR
-0012), so the protocol is spoken here, with redis-py's own parser, hiredis. Where to connect, and how, redis-py still
+0014), so the protocol is spoken here, with redis-py's own parser, hiredis. Where to connect, and how, redis-py still
 says: a URL means the same to every process.
 """
 

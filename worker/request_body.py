@@ -32,8 +32,8 @@ class BodyReader:
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
         """Return the body, untouched.
 
-        The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole body,
-        so that a byte now and then gains nothing.
+        The limit counts bytes as they arrive: ``Content-Length`` may be absent, or a lie. The time is for the whole
+        body, so that a byte now and then gains nothing.
 
         Raises:
             Refused: the body is compressed (415), too large (413) or too slow (408).

@@ -124,9 +124,13 @@ class ReceiverSettings(CommonSettings):
     body_limit_bytes: int = Field(
         8 * 1024 * 1024, ge=2 * 1024 * 1024, description="Largest body accepted; Event Grid sends about 2 MiB at most."
     )
-    body_timeout: Duration = Field(timedelta(seconds=10), description="Time a caller has to send its body.")
+    body_timeout: Duration = Field(
+        timedelta(seconds=10), gt=timedelta(0), description="Time a caller has to send its body."
+    )
     redis_timeout: Duration = Field(
-        timedelta(seconds=2), description="Time Redis has to confirm an append before the caller is told 503."
+        timedelta(seconds=2),
+        gt=timedelta(0),
+        description="Time Redis has to confirm an append before the caller is told 503.",
     )
     backlog_limit: int = Field(2_000_000, ge=1, description="Entries on a stream above which the receiver answers 503.")
     memory_limit_percent: int = Field(
@@ -177,7 +181,10 @@ class WorkerSettings(CommonSettings):
         None, description="Redis that holds Celery's queues, if it is to be another than the streams' one."
     )
     statement_timeout: Duration = Field(
-        timedelta(seconds=15), description="Longest a statement may run before PostgreSQL ends it."
+        timedelta(seconds=15), gt=timedelta(0), description="Longest a statement may run before PostgreSQL ends it."
+    )
+    prepare_statements: bool = Field(
+        True, description="Let PostgreSQL prepare statements. Switch it off behind PgBouncer in transaction mode."
     )
     drain_processes: int = Field(1, ge=0, le=64, description="Processes each worker keeps draining the streams.")
     drain_batch_entries: int = Field(
@@ -187,7 +194,9 @@ class WorkerSettings(CommonSettings):
         4 * 1024 * 1024, ge=1024, description="Size of bodies at which a batch is cut; a larger body is one by itself."
     )
     claim_after: Duration = Field(
-        timedelta(seconds=60), description="Idle time after which an unacknowledged entry is taken for abandoned."
+        timedelta(seconds=60),
+        gt=timedelta(0),
+        description="Idle time after which an unacknowledged entry is taken for abandoned.",
     )
     max_deliveries: int = Field(
         5, ge=2, description="Deliveries after which an entry that keeps ending its drain is quarantined whole."
@@ -200,10 +209,14 @@ class WorkerSettings(CommonSettings):
         10, ge=0, le=50, description="How far each wait strays, either way, so that retries spread out."
     )
     park_deadline: Duration = Field(
-        timedelta(days=7), description="Age at which a parked event expires. It is revived if its message turns up."
+        timedelta(days=7),
+        gt=timedelta(0),
+        description="Age at which a parked event expires. It is revived if its message turns up.",
     )
     sweep_interval: Duration = Field(
-        timedelta(seconds=2), description="How often due retries, and messages tracked behind our back, are looked for."
+        timedelta(seconds=2),
+        gt=timedelta(0),
+        description="How often due retries, and messages tracked behind our back, are looked for.",
     )
     sweep_limit: int = Field(5000, ge=1, description="Most parked events one sweep takes into a transaction.")
 

@@ -2,15 +2,12 @@
 
 Every key of ours in Redis:
 
-``attribution:events``    stream; one entry is one request of Event Grid. Fields: ``body``, the request's bytes
-untouched;
+``attribution:events``    stream; an entry is one request of Event Grid. Fields: ``body``, the request's bytes as sent;
                           ``subscription``, the Event Grid subscription it came through, if it said so.
-``attribution:messages``  stream; one entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array
-of
-                          them, or one a line. Written by the receiver and by any mailer that has a Redis client.
-``attribution:probe``     string; the receiver writes it once a second to learn whether Redis takes writes, and it
-expires
-                          a minute after the last receiver stopped. Nobody reads it.
+``attribution:messages``  stream; an entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array
+                          of them, or one a line. Written by the receiver, and by any mailer that has a Redis client.
+``attribution:probe``     string; written once a second to learn whether Redis takes writes. It expires a minute after
+                          the last receiver stopped. Nobody reads it.
 
 Both streams have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process.
 A constant name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed

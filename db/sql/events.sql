@@ -72,12 +72,11 @@ SELECT count(*)
        IS DISTINCT FROM (e.internet_message_id, e.azure_message_id, e.event_timestamp, {stored_columns});
 
 -- name: has_listmonk
--- Another mailer may have tables of these names; listmonk's have a column uuid.
-SELECT count(*) = 2
+-- Another mailer may have tables of these names; listmonk's have these columns.
+SELECT count(*) = 4
   FROM pg_attribute
  WHERE attrelid IN (to_regclass('campaigns'), to_regclass('subscribers'))
-   AND attname = 'uuid'
-   AND atttypid = CAST('uuid' AS regtype);
+   AND (attname, atttypid) IN (('id', CAST('integer' AS regtype)), ('uuid', CAST('uuid' AS regtype)));
 
 -- name: resolve_headers
 -- The rare events that carry the mailer's own headers back: turn what they name into ids, where it names anything.

@@ -40,7 +40,7 @@ WITH lacking AS (
      WHERE i.internet_message_id IS NOT NULL
        AND i.azure_message_id IS NOT NULL
        AND t.campaign_id = i.campaign_id
-       AND t.subscriber_id IS NOT DISTINCT FROM coalesce(i.subscriber_id, t.subscriber_id)
+       AND (t.subscriber_id = i.subscriber_id) IS NOT FALSE
        AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
                         WHERE o.id <> t.id AND o.internet_message_id = i.internet_message_id)
        AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
@@ -55,16 +55,21 @@ UPDATE azure_message_tracking AS t
  WHERE t.id = lacking.id;
 
 -- name: find_refused
--- Messages of this batch whose id is tracked for another campaign, or for another subscriber: refused, never overwritten.
+-- Messages of this batch that contradict what is tracked: one of their ids belongs to another campaign, to another
+-- subscriber, or to a message whose other id is not theirs. They are refused; nothing is ever overwritten.
 SELECT i.position
   FROM incoming_messages AS i
   JOIN azure_message_tracking AS t ON t.internet_message_id = i.internet_message_id
- WHERE t.campaign_id <> i.campaign_id OR (t.subscriber_id <> i.subscriber_id)
+ WHERE t.campaign_id <> i.campaign_id
+    OR t.subscriber_id <> i.subscriber_id
+    OR t.azure_message_id <> i.azure_message_id
 UNION
 SELECT i.position
   FROM incoming_messages AS i
   JOIN azure_message_tracking AS t ON t.azure_message_id = i.azure_message_id
- WHERE t.campaign_id <> i.campaign_id OR (t.subscriber_id <> i.subscriber_id)
+ WHERE t.campaign_id <> i.campaign_id
+    OR t.subscriber_id <> i.subscriber_id
+    OR t.internet_message_id <> i.internet_message_id
  ORDER BY position;
 
 -- name: find_foreign

@@ -68,7 +68,7 @@ CREATE TRIGGER attribution_foreign_event BEFORE INSERT ON {table} FOR EACH ROW
 -- An event that waits under an id that is none would wait in vain, and an endless id would not fit the index of those that
 -- wait. `settle` takes such ids away; here they are kept.
 INSERT INTO attribution_quarantine (content_key, kind, reason, detail, body)
-SELECT md5('{table} ' || id)::uuid, 'event', 'internet_message_id_invalid', '{table} row ' || id,
+SELECT md5('{table} ' || id)::uuid, 'event', 'message_id_invalid', '{table} row ' || id,
        convert_to(internet_message_id, 'UTF8')
   FROM {table}
  WHERE id > %(after)s AND id <= %(upto)s

@@ -49,11 +49,11 @@ def test_the_list_says_how_many_it_left_out(engine: Engine) -> None:
 
 
 def test_one_some_or_all_are_expired_and_retried(engine: Engine) -> None:
-    assert attribution("parked", "expire", "e1").output == "1 events have expired.\n"
-    assert attribution("parked", "expire", "--message", "a@EXAMPLE.com").output == "1 events have expired.\n"
+    assert attribution("parked", "expire", "e1").output == "1 event expired now.\n"
+    assert attribution("parked", "expire", "--message", "a@EXAMPLE.com").output == "1 event expired now.\n"
     assert "2 expired" in attribution("parked", "--expired").output
     assert "an operator expired it" in attribution("parked", "--expired").output
-    assert attribution("parked", "retry", "--all").output.startswith("3 events are due now")
+    assert attribution("parked", "retry", "--all").output.startswith("3 events due now")
     assert {state for state, *_ in stored(engine).values()} == {"parked"}
 
 

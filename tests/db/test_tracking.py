@@ -64,6 +64,20 @@ def test_a_second_tracking_completes_nothing_where_it_contradicts(engine: Engine
     assert rows(engine)[0][1] is None
 
 
+def test_an_id_of_another_message_is_refused_even_within_one_campaign(engine: Engine) -> None:
+    track(engine, message("<a@example.com>", azure=azure_id(1)))
+    before = rows(engine)
+    assert track(engine, message("<b@example.com>", azure=azure_id(1))) == Tracked(0, 0, 0, (0,))
+    assert track(engine, message("<a@example.com>", azure=azure_id(2))) == Tracked(0, 0, 0, (0,))
+    assert rows(engine) == before
+
+
+def test_an_id_is_completed_where_the_first_tracking_named_no_subscriber(engine: Engine) -> None:
+    track(engine, message("<a@example.com>", subscriber=None))
+    assert track(engine, message("<a@example.com>", azure=azure_id(1))) == Tracked(0, 1, 1, ())
+    assert rows(engine)[0][1:4] == (azure_id(1), 7, None)  # the subscriber stays open: it may be a mail to several
+
+
 def test_batches_with_the_same_messages_in_opposite_order_never_deadlock(engine: Engine) -> None:
     messages = [message(f"<{number}@example.com>", azure=azure_id(number)) for number in range(300)]
     new: list[int] = []

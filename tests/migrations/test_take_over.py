@@ -129,7 +129,7 @@ def test_ids_of_events_are_respelt_and_impossible_ones_are_kept(old_database: Ma
         9: None,
     }
     assert kept == [
-        ("event", "internet_message_id_invalid", "azure_engagement_events row 9", (LONG_ID * 20).encode()),
+        ("event", "message_id_invalid", "azure_engagement_events row 9", (LONG_ID * 20).encode()),
     ]
 
 

@@ -56,6 +56,8 @@ def test_the_default_schedule_is_the_documented_one(monkeypatch: pytest.MonkeyPa
         (WorkerSettings, {"database_url": DATABASE, "park_schedule": ""}, "at least one wait"),
         (WorkerSettings, {"database_url": DATABASE, "park_schedule": "5,0"}, "longer than zero"),
         (WorkerSettings, {"database_url": DATABASE, "claim_after": "soon"}, "ATTRIBUTION_CLAIM_AFTER"),
+        (WorkerSettings, {"database_url": DATABASE, "claim_after": "0"}, "ATTRIBUTION_CLAIM_AFTER"),
+        (WorkerSettings, {"database_url": DATABASE, "sweep_interval": "-2"}, "ATTRIBUTION_SWEEP_INTERVAL"),
         (WorkerSettings, {"database_url": DATABASE, "drain_processes": "-1"}, "ATTRIBUTION_DRAIN_PROCESSES"),
         (ReceiverSettings, {}, "anyone could post events"),
         (ReceiverSettings, {"event_secrets": "hunter2"}, "shorter than 16 characters"),
