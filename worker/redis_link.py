@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from ssl import SSLContext
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
@@ -35,10 +35,8 @@ _PAUSE_SECONDS = 0.25
 _UNSAFE_PAUSE_SECONDS = 5.0
 
 
-class _Call(NamedTuple):
-    answered: asyncio.Future[Any]
-    at: float
-    size: int
+#: A call that waits: the future of its answer, when it was made, and its size in bytes.
+_Call = tuple[asyncio.Future[Any], float, int]
 
 
 class RedisConnection(asyncio.Protocol):
@@ -74,12 +72,12 @@ class RedisConnection(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._send)
         self._outgoing.append(packed)
-        call = _Call(self._loop.create_future(), self._loop.time(), size)
-        self._unanswered.append(call)
+        answered = self._loop.create_future()
+        self._unanswered.append((answered, self._loop.time(), size))
         self._unanswered_bytes += size
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._timeout_seconds, self._watch)
-        return call.answered
+        return answered
 
     def close(self, why: str) -> None:
         """End the connection now. Calls without an answer fail with ``why``."""
@@ -95,10 +93,10 @@ class RedisConnection(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not False:
-                call = self._unanswered.popleft()
-                self._unanswered_bytes -= call.size
-                if not call.answered.done():  # its request was cancelled
-                    call.answered.set_result(answer)
+                answered, _, size = self._unanswered.popleft()
+                self._unanswered_bytes -= size
+                if not answered.done():  # its request was cancelled
+                    answered.set_result(answer)
                 if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("READONLY"):
                     # A failover left us with the old primary: look the address up again.
                     self.close("Redis became a replica")
@@ -110,9 +108,9 @@ class RedisConnection(asyncio.Protocol):
         if self._watchdog is not None:
             self._watchdog.cancel()
         self.lost.set_result(self._why)
-        for call in self._unanswered:
-            if not call.answered.done():
-                call.answered.set_exception(StreamUnavailable(self._why))
+        for answered, _, _ in self._unanswered:
+            if not answered.done():
+                answered.set_exception(StreamUnavailable(self._why))
         self._unanswered.clear()
 
     def _send(self) -> None:
@@ -125,7 +123,7 @@ class RedisConnection(asyncio.Protocol):
         self._watchdog = None
         if not self._unanswered:
             return
-        remaining_seconds = self._unanswered[0].at + self._timeout_seconds - self._loop.time()
+        remaining_seconds = self._unanswered[0][1] + self._timeout_seconds - self._loop.time()
         if remaining_seconds <= 0:
             self.close("Redis did not answer in time")
         else:

@@ -48,29 +48,26 @@ class BodyReader:
         self._reading[task] = loop.time()
         if self._timer is None:
             self._timer = loop.call_later(self._timeout_seconds, self._end_the_late, loop)
+        parts: list[bytes] = []
+        size = 0
         try:
-            return await self._read(receive)
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise CallerGone
+                part: bytes = message["body"]
+                size += len(part)
+                if size > self._limit_bytes:
+                    raise Refused(TOO_LARGE)
+                if not message["more_body"]:
+                    return b"".join([*parts, part]) if parts else part
+                parts.append(part)
         except asyncio.CancelledError:
             if task not in self._reading and task.uncancel() == 0:
                 raise Refused(TOO_SLOW) from None
             raise  # it was somebody else who cancelled us
         finally:
             self._reading.pop(task, None)
-
-    async def _read(self, receive: Receive) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise CallerGone
-            part: bytes = message["body"]
-            size += len(part)
-            if size > self._limit_bytes:
-                raise Refused(TOO_LARGE)
-            if not message["more_body"]:
-                return b"".join([*parts, part]) if parts else part
-            parts.append(part)
 
     def _end_the_late(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -27,7 +27,7 @@ class StreamWriter:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._appended = {stream: metrics.APPENDED.labels(stream) for stream in (EVENTS, MESSAGES)}
+        self._seconds = {stream: metrics.APPEND_SECONDS.labels(stream) for stream in (EVENTS, MESSAGES)}
 
     async def append(self, stream: str, body: bytes, subscription: bytes | None = None) -> str:
         """Append one request's body, untouched, and return the entry's id.
@@ -50,6 +50,5 @@ class StreamWriter:
         if isinstance(answer, hiredis.ReplyError):
             metrics.APPEND_FAILURES.labels(_REASONS.get(str(answer).split(" ", 1)[0], "refused")).inc()
             raise StreamUnavailable(f"Redis refused the entry: {answer}")
-        metrics.APPEND_SECONDS.observe(loop.time() - started)
-        self._appended[stream].inc()
+        self._seconds[stream].observe(loop.time() - started)
         return str(answer, "ascii")
