@@ -24,6 +24,8 @@ _DEAD_PEER = {
     "tcp_user_timeout": "15000",
 }
 
+_INDEX_LOOKUPS = ("-c enable_hashjoin=off", "-c enable_mergejoin=off")
+
 _DATA_EXCEPTION = "22"
 
 
@@ -34,6 +36,7 @@ def create_engine(
     application_name: str = "attribution",
     pool_size: int = 2,
     prepare_threshold: int | None = 5,
+    for_batches: bool = False,
     **engine_options: Any,
 ) -> sa.Engine:
     """Return an engine for ``database_url``. It connects when first used, so make one in each process, after forking.
@@ -47,6 +50,9 @@ def create_engine(
         pool_size: connections kept, and the most ever open at once.
         prepare_threshold: executions after which psycopg prepares a statement. Behind pgbouncer in transaction mode
             pass None: the next execution may reach a server connection that never saw the PREPARE.
+        for_batches: for the pipeline, whose statements look up a few thousand ids among millions of rows. The planner,
+            having no statistics of temporary tables, may choose to read the millions: joins by hash and merge are
+            switched off. And connections are not tested before each use, for a batch that fails is tried again.
         **engine_options: anything else of `sqlalchemy.create_engine`.
 
     Raises:
@@ -55,13 +61,19 @@ def create_engine(
     url = _parse(database_url)
     defaults = {"application_name": application_name, "client_encoding": "utf8", **_DEAD_PEER}
     connect_args: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
-    connect_args["options"] = " ".join((_timeouts(statement_timeout), *_as_tuple(url.query.get("options")))).strip()
+    connect_args["options"] = " ".join(
+        (
+            _timeouts(statement_timeout),
+            *(_INDEX_LOOKUPS if for_batches else ()),
+            *_as_tuple(url.query.get("options")),
+        )
+    )
     connect_args["prepare_threshold"] = prepare_threshold
     pool = {} if "poolclass" in engine_options else {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         connect_args=connect_args,
-        pool_pre_ping=True,
+        pool_pre_ping=not for_batches,
         hide_parameters=True,
         **pool,
         **engine_options,

@@ -55,7 +55,6 @@ _DELIVERIES = _Side(
 _ENGAGEMENTS = _Side(
     "azure_engagement_events", "incoming_engagements", ["engagement_type", "engagement_context", "user_agent"]
 )
-_SESSION = load_queries("session.sql")
 
 
 @dataclass(slots=True)
@@ -92,7 +91,6 @@ def record_events(
         sqlalchemy.exc.DBAPIError: nothing was written; `db.errors.fault_of` tells whose fault it is.
     """
     recorded = Recorded()
-    conn.execute(_SESSION["prefer_index_lookups"])
     if deliveries:
         _copy(conn, _DELIVERIES, deliveries)
         taught = teach_from_batch(conn)

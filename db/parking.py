@@ -21,7 +21,6 @@ DELIVERIES = "azure_delivery_events"
 EVENT_TABLES = (DELIVERIES, "azure_engagement_events")
 
 _QUERIES = {table: load_queries("parking.sql", events=table) for table in EVENT_TABLES}
-_SESSION = load_queries("session.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,7 @@ def release(conn: Connection, ids: MessageIds) -> Released:
     """
     if not ids:
         return Released()
-    conn.execute(_SESSION["prefer_index_lookups"])
-    parameters = {"internet_message_ids": sorted(ids.internet), "azure_message_ids": sorted(ids.azure)}
+    parameters = {"internet_message_ids": "\n".join(ids.internet), "azure_message_ids": "\n".join(map(str, ids.azure))}
     rows: dict[str, list[Row[Any]]] = {table: [] for table in EVENT_TABLES}
     for table in EVENT_TABLES:
         if ids.internet:
@@ -85,7 +83,6 @@ def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadli
         "deadline": deadline,
         "limit": limit,
     }
-    conn.execute(_SESSION["prefer_index_lookups"])
     rows = {table: conn.execute(_QUERIES[table]["sweep"], parameters).all() for table in EVENT_TABLES}
     states = Counter(row.state for table in EVENT_TABLES for row in rows[table])
     reports = [row for row in rows[DELIVERIES] if row.state == State.ATTRIBUTED]

@@ -36,6 +36,7 @@ def make_context(settings: WorkerSettings) -> Context:
             settings.database_url.get_secret_value(),
             statement_timeout=settings.statement_timeout,
             prepare_threshold=5 if settings.prepare_statements else None,
+            for_batches=True,
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={

@@ -62,15 +62,14 @@ def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
     return batches
 
 
-def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
-    """Record a batch, commit, re-check, and only then acknowledge it.
+def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
+    """Record a batch, commit, and re-check. When this returns, and not before, it may be acknowledged.
 
     It may be killed at any line: run again over the same entries, it changes nothing that it has done, and does the
     rest.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the batch could not be recorded. Its entries were handed back and stay pending.
-        redis.exceptions.RedisError: it is recorded, and could not be acknowledged. It will be delivered again.
     """
     started = time.perf_counter()
     try:
@@ -78,8 +77,19 @@ def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any
     except SQLAlchemyError:
         consumer.give_back(batch.entries)
         raise
-    consumer.acknowledge(batch.entries)
     metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
+    return drained
+
+
+def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
+    """Record a batch and acknowledge it.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: as in `record_batch`.
+        redis.exceptions.RedisError: it is recorded, and could not be acknowledged. It will be delivered again.
+    """
+    drained = record_batch(consumer, engine, pipeline, batch)
+    consumer.acknowledge(batch.entries)
     return drained
 
 

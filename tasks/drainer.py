@@ -1,7 +1,7 @@
 """The drain process: ``python -m tasks.drainer [PARENT_PID]``. Each Celery worker keeps some of them alive.
 
-It reads and parses the next batch while PostgreSQL works on the present one: the two use different cores, and either
-alone would leave one of them idle.
+It reads and parses the next batch while PostgreSQL works on the present one and Redis is told of the last: each of them
+alone would leave the others, and a core, idle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from types import FrameType
 
@@ -24,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.migrate import DatabaseNotMigrated
 from tasks.checks import check_servers
 from tasks.context import Context, make_context
-from tasks.drain import Batch, batches_of, bodies_of, drain_abandoned, drain_batch
+from tasks.drain import Batch, batches_of, bodies_of, drain_abandoned, record_batch
 from worker.errors import AttributionError
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
@@ -41,13 +42,18 @@ PAUSE_SECONDS = 1.0
 
 
 class Drainer:
-    """A reader thread that stays one batch ahead, and the thread that records and acknowledges."""
+    """One thread reads, a batch ahead; the main thread records; one acknowledges, a batch behind.
+
+    A batch goes from one to the next, so each is acknowledged only after its own commit and re-check.
+    """
 
     def __init__(self, ctx: Context, parent: int | None = None) -> None:
         self._ctx = ctx
         self._parent = parent
         self._stopping = threading.Event()
         self._ready: queue.Queue[Batch] = queue.Queue(maxsize=1)
+        self._acknowledger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acknowledger")
+        self._acknowledging: Future[None] | None = None
         self._claim_at = 0.0
 
     def stop(self) -> None:
@@ -69,6 +75,7 @@ class Drainer:
             else:
                 self._work(batch)
             self._claim_when_due()
+        self._acknowledger.shutdown()
 
     def _read(self) -> None:
         settings = self._ctx.settings
@@ -93,11 +100,20 @@ class Drainer:
 
     def _work(self, batch: Batch) -> None:
         try:
-            drained = drain_batch(self._ctx.consumer, self._ctx.engine, self._ctx.pipelines[batch.stream], batch)
+            drained = record_batch(self._ctx.consumer, self._ctx.engine, self._ctx.pipelines[batch.stream], batch)
         except (SQLAlchemyError, RedisError) as error:
             self._wait_after(error)
-        else:
-            _log.debug("drained %d entries of %s: %s", len(batch.entries), batch.stream, drained)
+            return
+        _log.debug("drained %d entries of %s: %s", len(batch.entries), batch.stream, drained)
+        if self._acknowledging is not None:
+            self._acknowledging.result()  # at most one batch behind
+        self._acknowledging = self._acknowledger.submit(self._acknowledge, batch.entries)
+
+    def _acknowledge(self, entries: Sequence[Entry]) -> None:
+        try:
+            self._ctx.consumer.acknowledge(entries)
+        except RedisError as error:
+            _log.warning("a recorded batch was not acknowledged and will come again (%s)", type(error).__name__)
 
     def _claim_when_due(self) -> None:
         """Look for abandoned entries a few times per idle time."""

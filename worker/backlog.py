@@ -92,12 +92,12 @@ class BacklogWatch:
         for stream, entries in ((EVENTS, events), (MESSAGES, messages)):
             if isinstance(entries, int):
                 metrics.BACKLOG_ENTRIES.labels(stream).set(entries)
-                if entries >= self._backlog_limit:
+                if entries > self._backlog_limit:
                     full[stream] = f"{entries} entries wait on {stream}, and {self._backlog_limit} is the limit"
         if isinstance(memory, bytes):
             ratio = _memory_ratio(memory)
             metrics.REDIS_MEMORY_RATIO.set(ratio)
-            if ratio * 100 >= self._memory_limit_percent:
+            if ratio * 100 > self._memory_limit_percent:
                 full["memory"] = (
                     f"Redis uses {ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the limit"
                 )

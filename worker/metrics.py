@@ -79,7 +79,7 @@ BATCH_ENTRIES = Histogram(
     ["stream"],
     buckets=(1, 10, 100, 500, 1000, 2000, 5000),
 )
-BATCH_SECONDS = Histogram("attribution_batch_seconds", "Time to record, commit and acknowledge a batch.", ["stream"])
+BATCH_SECONDS = Histogram("attribution_batch_seconds", "Time to record a batch, commit and re-check.", ["stream"])
 
 
 def observe_drained(stream: str, drained: _Drained, entries: int, seconds: float) -> None:

@@ -25,7 +25,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} (
 -- The unique key on event_key is the only place where a duplicate is noticed: only rows RETURNED here are new. Rows come
 -- in ordered by event_key, so that two drains holding the same redelivered events wait for each other and never deadlock.
 --
--- The temporary table has no statistics; the caller forbids hash and merge joins, which would read all of tracking.
+-- The temporary table has no statistics; the engine forbids hash and merge joins, which would read all of tracking.
 WITH recorded AS (
     INSERT INTO {events} (
         event_key, event_id, internet_message_id, azure_message_id, event_timestamp, received_at,
@@ -50,15 +50,16 @@ WITH recorded AS (
              THEN now() + CAST(:first_wait AS interval) * (1 + :jitter * (2 * random() - 1)) END
     FROM {incoming} AS i
     LEFT JOIN azure_message_tracking AS m ON m.internet_message_id = i.internet_message_id
-    LEFT JOIN azure_message_tracking AS a ON m.id IS NULL AND a.azure_message_id = i.azure_message_id
+    LEFT JOIN azure_message_tracking AS a
+           ON a.azure_message_id = CASE WHEN m.id IS NULL THEN i.azure_message_id END -- no search where m was found
     ON CONFLICT (event_key) DO NOTHING
     RETURNING matched_by, internet_message_id, azure_message_id
 )
 SELECT matched_by,
        count(*) AS events,
-       array_agg(DISTINCT internet_message_id)
+       array_agg(internet_message_id)
            FILTER (WHERE matched_by IS NULL AND internet_message_id IS NOT NULL) AS internet_message_ids,
-       array_agg(DISTINCT azure_message_id)
+       array_agg(azure_message_id)
            FILTER (WHERE matched_by IS NULL AND azure_message_id IS NOT NULL) AS azure_message_ids
   FROM recorded
  GROUP BY matched_by;

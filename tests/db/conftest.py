@@ -12,6 +12,6 @@ from db.engine import create_engine
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = create_engine(database_url, pool_size=8)
+    engine = create_engine(database_url, pool_size=8, for_batches=True)
     yield engine
     engine.dispose()

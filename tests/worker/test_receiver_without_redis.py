@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -80,6 +81,19 @@ def test_redis_that_does_not_answer(serve: ServeReceiver, private_redis: MakeRed
     eventually(lambda: assert_stored(caller), within=10)
 
 
+def test_time_for_the_body_ends_with_the_body(serve: ServeReceiver, private_redis: MakeRedis) -> None:
+    """A slow Redis has its own time; the caller's, which is over by then, must not cut it short."""
+    server = private_redis()
+    caller = serve(server.url, body_timeout=0.2, redis_timeout=5)
+    server.pause()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(caller.post_events, EVENT)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.6)
+        server.resume()
+        assert waiting.result().status == 200
+
+
 def test_handshake_needs_no_redis(serve: ServeReceiver, private_redis: MakeRedis) -> None:
     server = private_redis()
     caller = serve(server.url)
@@ -126,13 +140,14 @@ def test_memory_over_the_limit(serve: ServeReceiver, private_redis: MakeRedis) -
 
 @pytest.mark.parametrize("stream", [EVENTS, MESSAGES])
 def test_backlog_over_the_limit(stream: str, serve: ServeReceiver, redis_url: str, redis_client: redis.Redis) -> None:
-    caller = serve(redis_url, backlog_limit=10)
     for _ in range(10):
         redis_client.xadd(stream, {"body": b"[]"})
+    caller = serve(redis_url, backlog_limit=10)
     full, spared = (
         (caller.post_events, caller.post_messages) if stream == EVENTS else (caller.post_messages, caller.post_events)
     )
 
+    assert_not_refused(full(TRACKING))  # now they are eleven
     eventually(lambda: assert_unavailable(full(TRACKING)))
     assert spared(TRACKING).status in (200, 202), "the other stream has room"
     assert caller.metric("attribution_backlog_entries", stream=stream) >= 10

@@ -18,7 +18,7 @@ from tests.worker.certificates import write_certificate
 from tests.worker.receiving import ServeReceiver, entries
 from worker.errors import StreamUnavailable
 from worker.redis_checks import require_safe_redis
-from worker.redis_link import open_connection
+from worker.redis_connection import open_connection
 from worker.streams import EVENTS
 
 
