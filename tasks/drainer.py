@@ -144,6 +144,8 @@ def main() -> None:
     # to look for cycles every few hundred of them, which took a third of the time.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
+    # Back from each wait for PostgreSQL, the recording thread would wait up to 5 ms for the one that parses.
+    sys.setswitchinterval(0.0005)
     drainer = Drainer(make_context(settings), parent)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
