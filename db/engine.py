@@ -9,6 +9,8 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 
+from db.sql import load_queries
+
 #: Longest wait for a lock: a lock held longer than this is an operator's, and the batch is better retried than stuck.
 LOCK_TIMEOUT = timedelta(seconds=5)
 #: Longest pause inside a transaction. No call to Redis or HTTP is made in one, so a pause means a dead process.
@@ -35,7 +37,6 @@ def create_engine(
     statement_timeout: timedelta | None = timedelta(seconds=15),
     application_name: str = "attribution",
     pool_size: int = 2,
-    prepare_threshold: int | None = 5,
     for_batches: bool = False,
     **engine_options: Any,
 ) -> sa.Engine:
@@ -48,11 +49,10 @@ def create_engine(
         statement_timeout: longest a statement may run; None is for ever, which only migrations need.
         application_name: what ``pg_stat_activity`` shows.
         pool_size: connections kept, and the most ever open at once.
-        prepare_threshold: executions after which psycopg prepares a statement. Behind pgbouncer in transaction mode
-            pass None: the next execution may reach a server connection that never saw the PREPARE.
         for_batches: for the pipeline, whose statements look up a few thousand ids among millions of rows. The planner,
             having no statistics of temporary tables, may choose to read the millions: joins by hash and merge are
-            switched off. And connections are not tested before each use, for a batch that fails is tried again.
+            switched off. Each connection has the temporary tables that batches are copied to; and it is not tested
+            before each use, for a batch that fails is tried again.
         **engine_options: anything else of `sqlalchemy.create_engine`.
 
     Raises:
@@ -68,7 +68,6 @@ def create_engine(
             *_as_tuple(url.query.get("options")),
         )
     )
-    connect_args["prepare_threshold"] = prepare_threshold
     pool = {} if "poolclass" in engine_options else {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
@@ -79,6 +78,8 @@ def create_engine(
         **engine_options,
     )
     sa.event.listen(engine, "handle_error", _hide_data)
+    if for_batches:
+        sa.event.listen(engine, "connect", _create_incoming)
     return engine
 
 
@@ -125,3 +126,9 @@ def _hide_data(context: ExceptionContext) -> None:
         error.args = (describe_error(error),)
         if wrapper is not None:
             wrapper.args = (f"({type(error).__name__}) {error}",)
+
+
+def _create_incoming(connection: Any, _record: object) -> None:
+    for query in load_queries("incoming.sql").values():
+        connection.execute(query.text)
+    connection.commit()

@@ -40,7 +40,6 @@ class _Side:
             events=events,
             incoming=incoming,
             own_columns=", ".join(own),
-            own_definitions=", ".join(f"{column} text" for column in own),
             incoming_columns=", ".join(f"i.{column}" for column in own),
             stored_columns=", ".join(f"e.{column}" for column in own),
         )
@@ -104,7 +103,6 @@ def record_events(
 
 
 def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | EngagementEvent]) -> None:
-    conn.execute(side.queries["create_incoming"])
     # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
     copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=_KEY))
 

@@ -46,7 +46,6 @@ def track_messages(conn: Connection, messages: Sequence[TrackedMessage]) -> Trac
     Call it in a transaction of the caller's, and after that has committed, `db.parking.release` the ids of the batch,
     all of them: a drain may have parked events of a message while its row was still invisible.
     """
-    conn.execute(_QUERIES["create_incoming"])
     rows = sorted(
         ((position, *message) for position, message in enumerate(messages)),
         key=lambda row: (row[1] or "", row[2] or b""),

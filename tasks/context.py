@@ -35,7 +35,6 @@ def make_context(settings: WorkerSettings) -> Context:
         engine=create_engine(
             settings.database_url.get_secret_value(),
             statement_timeout=settings.statement_timeout,
-            prepare_threshold=5 if settings.prepare_statements else None,
             for_batches=True,
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),

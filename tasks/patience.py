@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, before_sleep_log, retry_if_exception, wait_random_exponential
 
 from db.errors import Fault, fault_of
 
@@ -20,6 +20,15 @@ _Result = TypeVar("_Result")
 PATIENCE = timedelta(seconds=20)
 
 
+_retrying = Retrying(
+    retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
+    wait=wait_random_exponential(multiplier=0.1, max=5),
+    stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE.total_seconds(),
+    before_sleep=before_sleep_log(_log, logging.WARNING),
+    reraise=True,
+)
+
+
 def patiently(transaction: Callable[[], _Result]) -> _Result:
     """Run ``transaction``, again and again while PostgreSQL fails for a reason that passes, for `PATIENCE` at most.
 
@@ -28,11 +37,4 @@ def patiently(transaction: Callable[[], _Result]) -> _Result:
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the last failure.
     """
-    retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
-        stop=stop_after_delay(PATIENCE),
-        before_sleep=before_sleep_log(_log, logging.WARNING),
-        reraise=True,
-    )
-    return retrying(transaction)
+    return _retrying(transaction)

@@ -22,6 +22,7 @@ from worker.backlog import BacklogWatch
 from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
 from worker.handshake import answer_options, validation_code
+from worker.logs import Throttle
 from worker.messages import Problem, Tracking, parse_trackings
 from worker.request_body import BodyReader, CallerGone
 from worker.settings import ReceiverSettings
@@ -30,6 +31,8 @@ from worker.streams import EVENTS, MESSAGES
 
 _log = logging.getLogger(__name__)
 
+#: Seconds between two log lines about what anybody can provoke.
+_LOG_SECONDS = 10.0
 #: Bodies longer than this are parsed in a thread, so that events need not wait for them. Bytes.
 _LONG_BODY = 128 * 1024
 #: Most bad items that a 422 names: the answer must not grow far beyond the request.
@@ -78,6 +81,7 @@ class EventEndpoint(_StreamEndpoint):
         super().__init__(settings, writer, watch)
         self._callers = EventCallers(settings)
         self._origins = settings.webhook_origins
+        self._asked = Throttle(_LOG_SECONDS)
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
         if scope["method"] == "OPTIONS":
@@ -88,10 +92,10 @@ class EventEndpoint(_StreamEndpoint):
         if kind == b"subscriptionvalidation":
             body = await self._bodies.read(receive, headers)
             if code := validation_code(body):
-                _note_handshake("eventgrid", "granted", subscription)
+                _note_handshake("granted", subscription)
                 return JSONResponse({"validationResponse": code})
             # Whatever this is, it is no handshake, and it may hold events: the drain will tell.
-            _note_handshake("eventgrid", "refused", subscription)
+            _note_handshake("refused", subscription)
             self._watch.require_room(EVENTS)
         elif kind == b"subscriptiondeletion":
             _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
@@ -104,8 +108,10 @@ class EventEndpoint(_StreamEndpoint):
 
     def _answer_options(self, headers: Headers) -> Response:
         answer = answer_options(headers, self._origins)
-        granted = "webhook-allowed-origin" in answer.headers
-        _note_handshake("cloudevents", "granted" if granted else "refused", None)
+        outcome = "granted" if "webhook-allowed-origin" in answer.headers else "refused"
+        metrics.HANDSHAKES.labels("cloudevents", outcome).inc()
+        if count := self._asked.count():  # anybody may ask, as often as they like
+            _log.info("CloudEvents handshake %s, the last of %d", outcome, count)
         return answer
 
 
@@ -144,9 +150,9 @@ def _name(problems: list[Problem]) -> Response:
     return JSONResponse({"accepted": 0, "refused": len(problems), "errors": named}, 422)
 
 
-def _note_handshake(schema: str, outcome: str, subscription: bytes | None) -> None:
-    metrics.HANDSHAKES.labels(schema, outcome).inc()
-    _log.info("handshake %s, in the schema of %s", outcome, schema, extra={"subscription": _text(subscription)})
+def _note_handshake(outcome: str, subscription: bytes | None) -> None:
+    metrics.HANDSHAKES.labels("eventgrid", outcome).inc()
+    _log.info("Event Grid handshake %s", outcome, extra={"subscription": _text(subscription)})
 
 
 def _text(header: bytes | None) -> str | None:

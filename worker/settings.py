@@ -183,9 +183,6 @@ class WorkerSettings(CommonSettings):
     statement_timeout: Duration = Field(
         timedelta(seconds=15), gt=timedelta(0), description="Longest a statement may run before PostgreSQL ends it."
     )
-    prepare_statements: bool = Field(
-        True, description="Let PostgreSQL prepare statements. Switch it off behind PgBouncer in transaction mode."
-    )
     drain_processes: int = Field(1, ge=0, le=64, description="Processes each worker keeps draining the streams.")
     drain_batch_entries: int = Field(
         5000, ge=1, le=50_000, description="Most stream entries taken into one batch, which is one transaction."

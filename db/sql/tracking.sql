@@ -1,18 +1,5 @@
 -- Who sent what: azure_message_tracking. Rows are inserted ordered by their ids and locked ordered by their id.
 
--- name: create_incoming
--- IF NOT EXISTS in each transaction: see events.sql.
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_messages (
-    position integer NOT NULL,
-    internet_message_id text COLLATE "C",
-    azure_message_id uuid,
-    campaign_id integer NOT NULL,
-    subscriber_id integer,
-    smtp_server_uuid uuid,
-    sent_at timestamptz,
-    tracked_via text NOT NULL
-) ON COMMIT DELETE ROWS;
-
 -- name: track_messages
 -- DO NOTHING on any unique key: a message tracked before stays as it is; find_refused tells what that means.
 -- Rows come in ordered by their ids, so that two batches holding the same messages cannot deadlock.

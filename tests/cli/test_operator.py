@@ -21,7 +21,7 @@ from tests.db.rows import azure_id, click, record, report, stored
 def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setenv("ATTRIBUTION_DATABASE_URL", database_url)
     monkeypatch.setenv("COLUMNS", "240")
-    engine = create_engine(database_url)
+    engine = create_engine(database_url, for_batches=True)
     with engine.begin() as conn:
         record(conn, click("e1", "<a@example.com>"), click("e2", None, azure_id(1)), report("d1", "<a@example.com>"))
     yield engine
