@@ -9,8 +9,6 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 
-from db.sql import load_queries
-
 #: Longest wait for a lock: a lock held longer than this is an operator's, and the batch is better retried than stuck.
 LOCK_TIMEOUT = timedelta(seconds=5)
 #: Longest pause inside a transaction. No call to Redis or HTTP is made in one, so a pause means a dead process.
@@ -51,8 +49,7 @@ def create_engine(
         pool_size: connections kept, and the most ever open at once.
         for_batches: for the pipeline, whose statements look up a few thousand ids among millions of rows. The planner,
             having no statistics of temporary tables, may choose to read the millions: joins by hash and merge are
-            switched off. Each connection has the temporary tables that batches are copied to; and it is not tested
-            before each use, for a batch that fails is tried again.
+            switched off. And connections are not tested before each use, for a batch that fails is tried again.
         **engine_options: anything else of `sqlalchemy.create_engine`.
 
     Raises:
@@ -78,8 +75,6 @@ def create_engine(
         **engine_options,
     )
     sa.event.listen(engine, "handle_error", _hide_data)
-    if for_batches:
-        sa.event.listen(engine, "connect", _create_incoming)
     return engine
 
 
@@ -126,9 +121,3 @@ def _hide_data(context: ExceptionContext) -> None:
         error.args = (describe_error(error),)
         if wrapper is not None:
             wrapper.args = (f"({type(error).__name__}) {error}",)
-
-
-def _create_incoming(connection: Any, _record: object) -> None:
-    for query in load_queries("incoming.sql").values():
-        connection.execute(query.text)
-    connection.commit()

@@ -45,6 +45,8 @@ class _Side:
         )
 
 
+_INCOMING = load_queries("incoming.sql")
+
 #: The column that events are ordered by, event_key.
 _KEY = itemgetter(0)
 
@@ -103,6 +105,7 @@ def record_events(
 
 
 def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | EngagementEvent]) -> None:
+    conn.execute(_INCOMING[f"create_{side.incoming}"])
     # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
     copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=_KEY))
 

@@ -13,6 +13,7 @@ from db.models import MessageIds, TrackedMessage
 from db.sql import load_queries
 
 _QUERIES = load_queries("tracking.sql")
+_INCOMING = load_queries("incoming.sql")
 
 _COLUMNS = {
     "position": "int4",
@@ -46,6 +47,7 @@ def track_messages(conn: Connection, messages: Sequence[TrackedMessage]) -> Trac
     Call it in a transaction of the caller's, and after that has committed, `db.parking.release` the ids of the batch,
     all of them: a drain may have parked events of a message while its row was still invisible.
     """
+    conn.execute(_INCOMING["create_incoming_messages"])
     rows = sorted(
         ((position, *message) for position, message in enumerate(messages)),
         key=lambda row: (row[1] or "", row[2] or b""),

@@ -21,6 +21,10 @@ _log = logging.getLogger(__name__)
 _Rows = TypeVar("_Rows")
 
 
+UNIQUE_VIOLATION = "23505"
+QUERY_CANCELED = "57014"
+
+
 class Body(NamedTuple):
     """Bytes to be worked: the body of an entry, or one element of it."""
 
@@ -98,7 +102,7 @@ def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows
     try:
         return pipeline.record(engine, pipeline.parse(bodies) if rows is None else rows)
     except Exception as error:
-        if fault_of(error) is not Fault.DATA:
+        if fault_of(error) is not Fault.DATA and not _may_lie_in_the_batch(error, len(bodies)):
             raise
         culprit = error
     if len(bodies) == 1:
@@ -111,6 +115,15 @@ def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows
     drained = work(pipeline, engine, bodies[:middle])
     drained += work(pipeline, engine, bodies[middle:])
     return drained
+
+
+def _may_lie_in_the_batch(error: Exception, bodies: int) -> bool:
+    """Tell of errors that mostly pass by themselves, and have not, whether a smaller batch may do better.
+
+    A unique key lost to nobody else but to the batch itself; a statement that takes longer than it may.
+    """
+    state = sqlstate_of(error)
+    return state == UNIQUE_VIOLATION or (state == QUERY_CANCELED and bodies > 1)
 
 
 def set_aside(engine: Engine, kind: str, bodies: Sequence[Body], reason: Reason, detail: str | None) -> Drained:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,8 @@ STREAMS = (MESSAGES, EVENTS)
 
 #: Longest run of the task. The drain processes do the steady work; the task is their second trigger.
 TASK_RUN = timedelta(seconds=10)
+#: Most entries taken at once where their size is not known: 1 MiB each, they still fit into memory.
+MOST_CLAIMED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +104,38 @@ def quarantine_exhausted(
     return drained
 
 
-def drain_abandoned(ctx: Context) -> Drained:
-    """Take over and work what dead processes left pending, as much as is due."""
+def drain_each(ctx: Context, batches: Sequence[Batch]) -> Drained:
+    """Work batches one after the other. When one fails, those behind it are handed back untouched.
+
+    Taking them has counted as a delivery; without that, a fault of PostgreSQL's would be held against innocent entries.
+    """
     drained = Drained()
-    while True:
+    for position, batch in enumerate(batches):
+        try:
+            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+        except Exception:
+            for untouched in batches[position + 1 :]:
+                ctx.consumer.give_back(untouched.entries)
+            raise
+    return drained
+
+
+def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) -> Drained:
+    """Take over and work what dead processes left pending, as much as is due, or until ``stopping`` says so."""
+    drained = Drained()
+    max_bytes = ctx.settings.drain_batch_bytes
+    while not stopping():
         claimed = ctx.consumer.claim(
             min_idle=ctx.settings.claim_after,
             max_deliveries=ctx.settings.max_deliveries,
-            count=ctx.settings.drain_batch_entries,
+            count=min(ctx.settings.drain_batch_entries, MOST_CLAIMED),
         )
-        max_bytes = ctx.settings.drain_batch_bytes
+        drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes))
         for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
             drained += quarantine_exhausted(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch.entries)
-        for batch in batches_of(claimed.entries, max_bytes=max_bytes):
-            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
         if not claimed.entries:
-            return drained
+            break
+    return drained
 
 
 @app.task(name="drain_events")
@@ -131,9 +149,8 @@ def drain_events() -> str:
     drained = drain_abandoned(ctx)
     until = time.monotonic() + TASK_RUN.total_seconds()
     while time.monotonic() < until:
-        entries = ctx.consumer.read(count=ctx.settings.drain_batch_entries, block=None)
+        entries = ctx.consumer.read(count=MOST_CLAIMED, block=None)
         if not entries:
             break
-        for batch in batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes):
-            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+        drained += drain_each(ctx, batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes))
     return str(drained)

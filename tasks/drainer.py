@@ -87,7 +87,8 @@ class Drainer:
                 _log.warning("Redis did not answer the drain (%s); trying again", type(error).__name__)
                 self._stopping.wait(PAUSE_SECONDS)
                 continue
-            count = self._next_count(entries) or count
+            # Growing slowly: large bodies may follow small ones, and one reply must fit into memory.
+            count = min(self._next_count(entries) or count, 4 * count)
             for batch in batches_of(entries, max_bytes=settings.drain_batch_bytes):
                 rows = self._ctx.pipelines[batch.stream].parse(bodies_of(batch.entries))
                 self._ready.put(Batch(batch.stream, batch.entries, rows))
@@ -121,7 +122,7 @@ class Drainer:
             return
         self._claim_at = time.monotonic() + self._ctx.settings.claim_after.total_seconds() / 4
         try:
-            drain_abandoned(self._ctx)
+            drain_abandoned(self._ctx, self._stopping.is_set)
         except (SQLAlchemyError, RedisError) as error:
             self._wait_after(error)
 

@@ -13,9 +13,9 @@ from db.events import Recorded, record_events
 from db.quarantine import quarantine
 from tasks.batch import Body, Drained
 from tasks.eventgrid import Parsed, parse_body
-from tasks.json_parts import split_parts
 from tasks.patience import patiently
 from tasks.settling import settle
+from worker.json_parts import split_parts
 
 
 @dataclass(frozen=True, slots=True)

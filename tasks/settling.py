@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
+import logging
 
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.errors import Fault, fault_of, sqlstate_of
 from db.models import MessageIds
 from db.parking import Released, release
 from tasks.patience import patiently
+
+_log = logging.getLogger(__name__)
 
 
 def settle(engine: Engine, ids: MessageIds) -> int:
@@ -23,7 +29,14 @@ def settle(engine: Engine, ids: MessageIds) -> int:
             with engine.begin() as conn:
                 return release(conn, ids)
 
-        result = patiently(release_now)
+        try:
+            result = patiently(release_now)
+        except SQLAlchemyError as error:
+            if fault_of(error) is not Fault.DATA:
+                raise
+            # What is to be released is committed and stays parked; the batch that led here is not to blame.
+            _log.error("events could not be released and stay parked: SQLSTATE %s", sqlstate_of(error))
+            break
         released += result.events
         ids = result.taught
     return released

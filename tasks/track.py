@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 from celery import Task
+from celery.exceptions import Reject
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.batch import Body, work
 from tasks.context import context
@@ -40,17 +41,29 @@ def track_messages(self: Task[..., str], messages: Any = None, *args: Any, **mor
 def _track(task: Task[..., str], trackings: Any) -> str:
     """Track, commit, release what waited; the task is acknowledged when this returns.
 
-    When PostgreSQL does not get well in time, the trackings move to their stream, which waits for it with more patience
-    and more safely than a Celery message could. When Redis fails as well, the task is tried again.
+    When that does not work out, for whatever reason, the trackings move to their stream, which waits with more patience
+    and more safely than a Celery message could. When Redis fails as well, the task is tried again, and again: Celery
+    acknowledges a task that has failed for good.
     """
-    body = msgspec.json.encode(trackings)
+    body = _encode(trackings)
     ctx = context()
     try:
         return str(work(_PIPELINE, ctx.engine, [Body(body, task.request.id, datetime.now(UTC))]))
-    except SQLAlchemyError as error:
-        _log.warning("PostgreSQL did not take the trackings (%s); they go onto the stream", type(error).__name__)
+    except Exception as error:  # SoftTimeLimitExceeded included
+        _log.warning("trackings were not recorded (%s); they go onto the stream", type(error).__name__)
     try:
         ctx.consumer.append_message(body)
     except RedisError as error:
-        raise cast(Exception, task.retry(exc=error, countdown=min(60, 2**task.request.retries))) from None
+        try:
+            raise cast(Exception, task.retry(exc=error, countdown=min(60, 2**task.request.retries), max_retries=None))
+        except Reject:  # the broker does not take the retry, either: back to where it came from
+            raise Reject(error, requeue=True) from None
     return "handed to the stream"
+
+
+def _encode(trackings: Any) -> bytes:
+    """Return the JSON of what a mailer sent. Celery's reader takes more for JSON than ours, which judges each item."""
+    try:
+        return msgspec.json.encode(trackings)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(trackings, default=str).encode()

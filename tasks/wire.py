@@ -18,8 +18,8 @@ import msgspec
 from azure.eventgrid import SystemEventNames
 from msgspec import Raw, Struct
 
-from tasks.json_parts import split_parts
 from tasks.reasons import Reason
+from worker.json_parts import split_parts
 
 DELIVERY_REPORT: Final = SystemEventNames.AcsEmailDeliveryReportReceivedEventName.value
 ENGAGEMENT_REPORT: Final = SystemEventNames.AcsEmailEngagementTrackingReportReceivedEventName.value
@@ -132,17 +132,19 @@ def read_part(part: Raw | bytes) -> WireEvent:
         return _decode_event(_encode(event | {"data": _respell(event["data"])}))
     except msgspec.ValidationError as error:
         raise Refused(Reason.FIELD_INVALID, _path(error)) from None
+    except (ValueError, OverflowError, RecursionError):
+        raise Refused(Reason.DATA_INVALID) from None
 
 
 def _is_complete(event: WireEvent) -> bool:
     """Tell whether an event has what we look for: a key that is missing may be there in another spelling."""
     data = event.data
+    if not (data.message_id and data.internet_message_id):
+        return False
     event_type = event.event_type or event.type
     if event_type == ENGAGEMENT_REPORT:
-        return bool(data.internet_message_id and data.user_action_timestamp and data.engagement_type)
-    return bool(
-        event_type == DELIVERY_REPORT and data.internet_message_id and data.delivery_attempt_timestamp and data.status
-    )
+        return bool(data.user_action_timestamp and data.engagement_type)
+    return bool(event_type == DELIVERY_REPORT and data.delivery_attempt_timestamp and data.status)
 
 
 def _respell(data: dict[str, Any]) -> dict[str, Any]:

@@ -82,13 +82,18 @@ class DrainKeeper(bootsteps.StartStopStep):
 
     def _keep(self, number: int) -> None:
         while not self._stopping.is_set():
-            process = subprocess.Popen([*COMMAND, str(os.getpid())], stdin=subprocess.DEVNULL)
+            try:
+                process = subprocess.Popen([*COMMAND, str(os.getpid())], stdin=subprocess.DEVNULL)
+            except OSError as error:  # no memory, or no process, left for it just now
+                _log.error("drain process %d cannot be started (%s); trying again", number, error)
+                self._stopping.wait(RESTART_SECONDS)
+                continue
             _log.info("drain process %d runs as pid %d", number, process.pid)
             while process.poll() is None and not self._stopping.wait(0.2):
                 pass
             if self._stopping.is_set():
                 _end(process)
-            elif process.returncode:
+            else:
                 _log.error(
                     "drain process %d (pid %d) ended with code %d; starting another. What it had read is claimed later",
                     number, process.pid, process.returncode,

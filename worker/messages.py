@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct
 
+from worker.json_parts import split_parts
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 _LARGEST_ID = 2**31 - 1  # what the columns hold, and listmonk's serials
@@ -70,8 +71,8 @@ def split_trackings(body: bytes) -> list[bytes]:
     if body[:1] == b"[":
         try:
             return [bytes(item) for item in _decode_items(body)]
-        except (ValueError, RecursionError):
-            return [body]
+        except (ValueError, RecursionError):  # an item that no parser accepts: the others are still to be read
+            return split_parts(body)
     if not _is_json(body):  # nor is it one object, which may be written over several lines
         lines = [line for line in body.splitlines() if line.strip()]
         if any(line.lstrip()[:1] == b"{" and _is_json(line) for line in lines):

@@ -38,7 +38,10 @@ class Entry(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _instant(milliseconds: str) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # a stranger's own id, not a time
+        return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,15 @@ UPDATE {incoming} AS i
 UPDATE {incoming} AS i
    SET header_campaign_id =
            (SELECT c.id FROM campaigns AS c
-             WHERE i.header_campaign IN (CAST(c.id AS text), CAST(c.uuid AS text)) LIMIT 1),
+             WHERE c.id = CASE WHEN i.header_campaign ~ '^[1-9][0-9]{0,8}$' THEN CAST(i.header_campaign AS integer) END
+                OR c.uuid = CASE WHEN i.header_campaign ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                 THEN CAST(i.header_campaign AS uuid) END
+             LIMIT 1),
        header_subscriber_id =
            (SELECT s.id FROM subscribers AS s
-             WHERE i.header_subscriber IN (CAST(s.id AS text), CAST(s.uuid AS text)) LIMIT 1)
+             WHERE s.id = CASE WHEN i.header_subscriber ~ '^[1-9][0-9]{0,8}$'
+                               THEN CAST(i.header_subscriber AS integer) END
+                OR s.uuid = CASE WHEN i.header_subscriber ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                                 THEN CAST(i.header_subscriber AS uuid) END
+             LIMIT 1)
  WHERE header_campaign IS NOT NULL;

@@ -16,30 +16,46 @@ SELECT count(*) FROM tracked;
 
 -- name: complete_messages
 -- A message tracked before the send under one id, and again after it under both: give the row the id it lacks, if
--- everything else agrees and no other row holds that id.
-WITH lacking AS (
-    SELECT DISTINCT ON (t.id) t.id, t.internet_message_id IS NULL AS lacks_internet, i.internet_message_id,
-           i.azure_message_id
-      FROM incoming_messages AS i
+-- everything else agrees, no other row holds that id, and no other message of the batch claims one of the two. What a
+-- concurrent delivery report has taught meanwhile stands: the row is looked at again once it is locked.
+WITH pairs AS (
+    SELECT internet_message_id, azure_message_id, min(campaign_id) AS campaign_id, max(subscriber_id) AS subscriber_id
+      FROM incoming_messages
+     WHERE internet_message_id IS NOT NULL AND azure_message_id IS NOT NULL
+     GROUP BY internet_message_id, azure_message_id
+    HAVING min(campaign_id) = max(campaign_id) AND (min(subscriber_id) = max(subscriber_id)) IS NOT FALSE
+), unambiguous AS (
+    SELECT *,
+           count(*) OVER (PARTITION BY internet_message_id) AS of_internet,
+           count(*) OVER (PARTITION BY azure_message_id) AS of_azure
+      FROM pairs
+), lacking AS (
+    SELECT t.id, i.internet_message_id, i.azure_message_id
+      FROM unambiguous AS i
       JOIN azure_message_tracking AS t
         ON (t.internet_message_id = i.internet_message_id AND t.azure_message_id IS NULL)
         OR (t.azure_message_id = i.azure_message_id AND t.internet_message_id IS NULL)
-     WHERE i.internet_message_id IS NOT NULL
-       AND i.azure_message_id IS NOT NULL
+     WHERE i.of_internet = 1
+       AND i.of_azure = 1
        AND t.campaign_id = i.campaign_id
        AND (t.subscriber_id = i.subscriber_id) IS NOT FALSE
        AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
                         WHERE o.id <> t.id AND o.internet_message_id = i.internet_message_id)
        AND NOT EXISTS (SELECT FROM azure_message_tracking AS o
                         WHERE o.id <> t.id AND o.azure_message_id = i.azure_message_id)
-     ORDER BY t.id
 ), locked AS (
-    SELECT t.id FROM azure_message_tracking AS t JOIN lacking USING (id) ORDER BY t.id FOR UPDATE OF t
+    SELECT t.id, t.internet_message_id, t.azure_message_id
+      FROM azure_message_tracking AS t JOIN lacking USING (id)
+     ORDER BY t.id
+       FOR UPDATE OF t
 )
 UPDATE azure_message_tracking AS t
    SET internet_message_id = lacking.internet_message_id, azure_message_id = lacking.azure_message_id
   FROM lacking JOIN locked USING (id)
- WHERE t.id = lacking.id;
+ WHERE t.id = lacking.id
+   AND coalesce(locked.internet_message_id, lacking.internet_message_id) = lacking.internet_message_id
+   AND coalesce(locked.azure_message_id, lacking.azure_message_id) = lacking.azure_message_id
+   AND (locked.internet_message_id IS NULL OR locked.azure_message_id IS NULL);
 
 -- name: find_refused
 -- Messages of this batch that contradict what is tracked: one of their ids belongs to another campaign, to another

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from db.copying import copy_rows
 from db.engine import create_engine
 from db.errors import Fault, fault_of
 
@@ -58,3 +61,28 @@ def test_text_that_utf_8_cannot_carry_is_the_datas_fault() -> None:
 
 def test_a_mistake_of_ours_is_ours() -> None:
     assert fault_of(KeyError("x")) is Fault.OURS
+
+
+def test_an_error_inside_copy_is_judged_like_any_other_and_shows_no_data(engine: Engine) -> None:
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TEMPORARY TABLE small (value varchar(3))"))
+        with pytest.raises(DBAPIError) as raised:
+            copy_rows(conn, "small", ["value"], ["text"], [("ada@example.net",)])
+    assert fault_of(raised.value) is Fault.DATA
+    assert "ada" not in str(raised.value)
+
+
+def test_a_connection_cut_inside_copy_passes_by_itself(engine: Engine, database_url: str) -> None:
+    def rows_until_cut(pid: int) -> Iterator[tuple[str]]:
+        yield ("one",)
+        with psycopg.connect(database_url, autocommit=True) as killer:
+            killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        for _ in range(100_000):
+            yield ("more",)
+
+    with engine.connect() as conn:
+        conn.execute(text("CREATE TEMPORARY TABLE incoming (value text)"))
+        pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with pytest.raises(DBAPIError) as raised:
+            copy_rows(conn, "incoming", ["value"], ["text"], rows_until_cut(pid))
+    assert fault_of(raised.value) is Fault.TRANSIENT

@@ -10,6 +10,7 @@ from db.models import MessageIds, TrackedMessage
 from db.parking import release
 from db.tracking import Tracked, adopt_foreign, message_ids, respell_foreign, track_messages
 from tests.db.rows import azure_id, click, message, record, stored
+from tests.waiting import eventually
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 
@@ -76,6 +77,45 @@ def test_an_id_is_completed_where_the_first_tracking_named_no_subscriber(engine:
     track(engine, message("<a@example.com>", subscriber=None))
     assert track(engine, message("<a@example.com>", azure=azure_id(1))) == Tracked(0, 1, 1, ())
     assert rows(engine)[0][1:4] == (azure_id(1), 7, None)  # the subscriber stays open: it may be a mail to several
+
+
+def test_two_messages_that_claim_one_azure_id_cost_nobody_else_anything(engine: Engine) -> None:
+    track(engine, message("<a@example.com>"), message("<b@example.com>"))
+    result = track(
+        engine,
+        message("<a@example.com>", azure=azure_id(1)),
+        message("<b@example.com>", azure=azure_id(1)),
+        message("<c@example.com>"),
+    )
+    assert (result.new, result.completed) == (1, 0)
+    assert {row[1] for row in rows(engine)} == {None}
+
+
+def test_an_id_taught_meanwhile_is_not_overwritten(engine: Engine) -> None:
+    track(engine, message("<a@example.com>"))
+    completed: list[Tracked] = []
+    with engine.connect() as teacher:
+        teacher.execute(
+            text("UPDATE azure_message_tracking SET azure_message_id = :id, learned_id = 'azure_message_id'"),
+            {"id": azure_id(9)},
+        )
+        mailer = threading.Thread(
+            target=lambda: completed.append(track(engine, message("<a@example.com>", azure=azure_id(1))))
+        )
+        mailer.start()
+        eventually(lambda: _assert_someone_waits(engine))
+        teacher.commit()
+    mailer.join(10)
+    assert completed == [Tracked(0, 0, 0, (0,))]
+    assert rows(engine)[0][1] == azure_id(9)
+
+
+def _assert_someone_waits(engine: Engine) -> None:
+    with engine.begin() as conn:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        assert conn.execute(text(waiting)).scalar_one()
 
 
 def test_batches_with_the_same_messages_in_opposite_order_never_deadlock(engine: Engine) -> None:

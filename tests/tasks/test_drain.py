@@ -21,11 +21,12 @@ from tasks import drain as drain_module
 from tasks import patience
 from tasks.batch import Drained
 from tasks.context import Context
-from tasks.drain import batches_of, drain_batch, quarantine_exhausted
+from tasks.drain import batches_of, drain_abandoned, drain_batch, quarantine_exhausted
 from tasks.reasons import Reason
 from tests.db.rows import stored
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import backlog, drain, push_events, push_messages
+from tests.waiting import eventually
 from worker.stream_consumer import Entry
 from worker.streams import EVENTS, MESSAGES
 
@@ -189,6 +190,33 @@ def test_while_postgresql_is_away_entries_stay_pending_and_are_not_held_against_
 
 def _away() -> Any:
     raise OperationalError("SELECT 1", {}, ConnectionRefusedError("no server"), connection_invalidated=True)
+
+
+def test_what_waits_behind_a_failing_batch_is_not_held_to_blame(
+    ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", timedelta(seconds=0.05))
+    push_messages(redis_client, TRACKING)
+    push_events(redis_client, body_of(engagement("e1")))
+    ctx.consumer.read(count=10, block=None)  # and the process died
+    with monkeypatch.context() as away:
+        away.setattr(ctx.engine, "begin", _away)
+        for _ in range(ctx.settings.max_deliveries + 2):
+            with pytest.raises(OperationalError):
+                eventually(lambda: _assert_claimed(ctx))
+    drain(ctx)
+    assert quarantined(ctx.engine) == []
+    assert stored(ctx.engine)["e1"][0] == "attributed"
+
+
+def _assert_claimed(ctx: Context) -> None:
+    drain_abandoned(ctx)  # raises as soon as it finds something to work on
+    raise AssertionError("nothing was due yet")
+
+
+def test_an_entry_whose_id_is_no_time_is_drained_like_any_other(ctx: Context, redis_client: redis.Redis) -> None:
+    redis_client.xadd(EVENTS, {"body": body_of(engagement("e1"))}, id="1700000000000000000-0")
+    assert drain(ctx).parked == 1
 
 
 def test_a_fault_of_ours_quarantines_nothing(ctx: Context, redis_client: redis.Redis) -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from db.models import DeliveryEvent, EngagementEvent
 from tasks.eventgrid import Parsed, event_key, parse_body
-from tasks.json_parts import split_parts
 from tasks.reasons import Reason
 from tests.tasks.payloads import AZURE_MESSAGE_ID, RECEIVED_AT, SOURCE, body_of, cloud_event, delivery, engagement
+from worker.json_parts import split_parts
 
 
 def parse(body: bytes) -> Parsed:
@@ -141,6 +141,12 @@ def test_a_suppressed_report_has_azures_id_only() -> None:
     event = one_delivery(delivery(internet_message_id=None, status="Suppressed"))
     assert event.internet_message_id is None
     assert event.azure_message_id is not None
+
+
+@pytest.mark.parametrize("key", ["MessageId", "messageID"])
+def test_azures_id_is_found_in_any_case(key: str) -> None:
+    data: dict[str, Any] = {"messageId": ..., key: AZURE_MESSAGE_ID}
+    assert one_engagement(engagement(**data)).azure_message_id == bytes.fromhex(AZURE_MESSAGE_ID.replace("-", ""))
 
 
 def test_an_azure_id_that_is_no_uuid_matches_nothing() -> None:

@@ -72,6 +72,14 @@ def test_a_list_that_is_none_is_quarantined(ctx: Context, messages: Any) -> None
     assert tracked(ctx) == []
 
 
+def test_one_message_that_is_no_json_to_us_costs_only_itself(ctx: Context) -> None:
+    good = {"internet_message_id": "<a@example.com>", "campaign_id": 7}
+    bad = {"internet_message_id": "\ud800", "campaign_id": 7}
+    assert track.track_messages.run([good, bad, good | {"internet_message_id": "<b@example.com>"}]) == (
+        "tracked 2, quarantined 1"
+    )
+
+
 def test_no_messages_are_nothing_to_do(ctx: Context) -> None:
     assert track.track_messages.run([]) == "nothing to do"
 
