@@ -6,7 +6,7 @@ from db.parking import Released, Swept, release, sweep
 from db.tracking import adopt_foreign, respell_foreign
 from tasks.context import Context, context
 from tasks.patience import patiently
-from tasks.settling import settle
+from tasks.settling import release_or_leave, settle
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
@@ -46,7 +46,7 @@ def adopt(ctx: Context) -> int:
 
     if not patiently(respell):
         return 0
-    released = patiently(release_adopted)
+    released = release_or_leave(release_adopted)
     return released.events + settle(ctx.engine, released.taught)
 
 

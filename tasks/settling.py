@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,14 +30,21 @@ def settle(engine: Engine, ids: MessageIds) -> int:
             with engine.begin() as conn:
                 return release(conn, ids)
 
-        try:
-            result = patiently(release_now)
-        except SQLAlchemyError as error:
-            if fault_of(error) is not Fault.DATA:
-                raise
-            # What is to be released is committed and stays parked; the batch that led here is not to blame.
-            _log.error("events could not be released and stay parked: SQLSTATE %s", sqlstate_of(error))
-            break
+        result = release_or_leave(release_now)
         released += result.events
         ids = result.taught
     return released
+
+
+def release_or_leave(transaction: Callable[[], Released]) -> Released:
+    """Run a transaction that releases; if a value in the tables forbids it, say so and leave the events parked.
+
+    They are committed as they are, and whatever led here (a batch, a sweep) is not to blame for them.
+    """
+    try:
+        return patiently(transaction)
+    except SQLAlchemyError as error:
+        if fault_of(error) is not Fault.DATA:
+            raise
+        _log.error("events could not be released and stay parked: SQLSTATE %s", sqlstate_of(error))
+        return Released()

@@ -70,19 +70,19 @@ WITH due AS (
 ), swept AS (
     UPDATE {events} AS e
        SET state = CASE WHEN l.campaign_id IS NOT NULL THEN 'attributed'::attribution_state
-                        WHEN e.created_at <= now() - CAST(:deadline AS interval) THEN 'expired'::attribution_state
+                        WHEN coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'expired'::attribution_state
                         ELSE 'parked'::attribution_state END,
            campaign_id = l.campaign_id,
            subscriber_id = l.subscriber_id,
            matched_by = l.matched_by,
            attributed_at = CASE WHEN l.campaign_id IS NOT NULL THEN clock_timestamp() END,
            attempts = least(e.attempts + 1, 32767),
-           expired_at = CASE WHEN l.campaign_id IS NULL AND e.created_at <= now() - CAST(:deadline AS interval)
+           expired_at = CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
                              THEN now() END,
-           expired_reason = CASE WHEN l.campaign_id IS NULL AND e.created_at <= now() - CAST(:deadline AS interval)
+           expired_reason = CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
                                  THEN 'deadline' END,
            next_attempt_at =
-               CASE WHEN l.campaign_id IS NULL AND e.created_at > now() - CAST(:deadline AS interval)
+               CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) > now() - CAST(:deadline AS interval)
                     THEN now() + make_interval(secs => (CAST(:waits AS float8[]))
                                      [least(e.attempts + 2, cardinality(CAST(:waits AS float8[])))]
                                      * (1 + :jitter * (2 * random() - 1))) END
