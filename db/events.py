@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 from db.copying import copy_rows
 from db.models import DeliveryEvent, EngagementEvent, MessageIds
 from db.sql import load_queries
-from db.teaching import INCOMING_DELIVERIES, teach_from_batch
+from db.teaching import teach
 
 #: What both kinds of event share, in the order of the tuples in db/models.py, each with how COPY writes it.
 _SHARED = {
@@ -28,30 +29,51 @@ _SHARED = {
 }
 
 
+#: Batches of up to so many events travel as parameters of the statement. It spares them the temporary table, whose
+#: emptying at the commit takes longer than all the rest of a small batch; for large ones it is the faster way.
+SMALL_BATCH = 100
+
+#: The column that events are ordered by, event_key.
+_KEY = itemgetter(0)
+
+
 class _Side:
-    """One of the two event tables: its names, and its queries."""
+    """One of the two event tables: its names, and its queries for batches that were copied and for small ones."""
 
     def __init__(self, events: str, incoming: str, own: Sequence[str]) -> None:
         self.incoming = incoming
         self.columns = [*_SHARED, *own]
         self.types = [*_SHARED.values(), *("text" for _ in own)]
-        self.queries = load_queries(
-            "events.sql",
-            events=events,
-            incoming=incoming,
-            own_columns=", ".join(own),
-            incoming_columns=", ".join(f"i.{column}" for column in own),
-            stored_columns=", ".join(f"e.{column}" for column in own),
+        names = {
+            "events": events,
+            "incoming": incoming,
+            "own_columns": ", ".join(own),
+            "incoming_columns": ", ".join(f"i.{column}" for column in own),
+            "stored_columns": ", ".join(f"e.{column}" for column in own),
+        }
+        arrays = ", ".join(
+            f"CAST(:{column} AS {'uuid' if kind == 'bytea' else kind}[])"
+            for column, kind in zip(self.columns, self.types, strict=True)
         )
+        parameters = (
+            "(SELECT u.*, CAST(NULL AS integer) AS header_campaign_id, CAST(NULL AS integer) AS header_subscriber_id"  # noqa: S608 - names of ours
+            f" FROM unnest({arrays}) AS u ({', '.join(self.columns)})) AS i"
+        )
+        self.copied = load_queries("events.sql", source=f"{incoming} AS i", **names)
+        self.passed = load_queries("events.sql", source=parameters, **names)
+
+    def parameters(self, rows: Sequence[DeliveryEvent | EngagementEvent]) -> dict[str, list[Any]]:
+        """Return the columns of a small batch."""
+        columns = dict(zip(self.columns, map(list, zip(*rows, strict=True)), strict=True))
+        for column in ("event_key", "azure_message_id"):
+            columns[column] = [None if value is None else UUID(bytes=value) for value in columns[column]]
+        return columns
 
 
 _INCOMING = load_queries("incoming.sql")
 
-#: The column that events are ordered by, event_key.
-_KEY = itemgetter(0)
-
 _DELIVERIES = _Side(
-    "azure_delivery_events", INCOMING_DELIVERIES, ["status", "status_reason", "delivery_status_details"]
+    "azure_delivery_events", "incoming_deliveries", ["status", "status_reason", "delivery_status_details"]
 )
 _ENGAGEMENTS = _Side(
     "azure_engagement_events", "incoming_engagements", ["engagement_type", "engagement_context", "user_agent"]
@@ -93,21 +115,21 @@ def record_events(
     """
     recorded = Recorded()
     if deliveries:
-        _copy(conn, _DELIVERIES, deliveries)
-        taught = teach_from_batch(conn)
+        taught = teach(conn, _pairs(deliveries))
         recorded.taught = len(taught)
         recorded.unsettled |= taught
         _record(conn, _DELIVERIES, deliveries, recorded, first_wait, jitter)
     if engagements:
-        _copy(conn, _ENGAGEMENTS, engagements)
         _record(conn, _ENGAGEMENTS, engagements, recorded, first_wait, jitter)
     return recorded
 
 
-def _copy(conn: Connection, side: _Side, events: Iterable[DeliveryEvent | EngagementEvent]) -> None:
-    conn.execute(_INCOMING[f"create_{side.incoming}"])
-    # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
-    copy_rows(conn, side.incoming, side.columns, side.types, sorted(events, key=_KEY))
+def _pairs(deliveries: Iterable[DeliveryEvent]) -> list[tuple[str, UUID]]:
+    return [
+        (event.internet_message_id, UUID(bytes=event.azure_message_id))
+        for event in deliveries
+        if event.internet_message_id is not None and event.azure_message_id is not None
+    ]
 
 
 def _record(
@@ -118,13 +140,22 @@ def _record(
     first_wait: timedelta,
     jitter: float,
 ) -> None:
-    if any(event.header_campaign for event in events):
-        has_listmonk = conn.execute(side.queries["has_listmonk"]).scalar_one()
-        conn.execute(side.queries["resolve_listmonk_headers" if has_listmonk else "resolve_headers"])
+    # Ordered by key, so that batches holding the same events insert them in the same order and cannot deadlock.
+    rows = sorted(events, key=_KEY)
+    parameters: dict[str, Any] = {"first_wait": first_wait, "jitter": jitter}
+    echoes = any(event.header_campaign for event in events)
+    if len(rows) <= SMALL_BATCH and not echoes:
+        queries = side.passed
+        parameters |= side.parameters(rows)
+    else:
+        queries = side.copied
+        conn.execute(_INCOMING[f"create_{side.incoming}"])
+        copy_rows(conn, side.incoming, side.columns, side.types, rows)
+    if echoes:
+        has_listmonk = conn.execute(queries["has_listmonk"]).scalar_one()
+        conn.execute(queries["resolve_listmonk_headers" if has_listmonk else "resolve_headers"])
     new = 0
-    for matched_by, count, internet_ids, azure_ids in conn.execute(
-        side.queries["record_events"], {"first_wait": first_wait, "jitter": jitter}
-    ):
+    for matched_by, count, internet_ids, azure_ids in conn.execute(queries["record_events"], parameters):
         new += count
         if matched_by is None:
             recorded.parked += count
@@ -133,7 +164,7 @@ def _record(
             recorded.attributed[matched_by] = recorded.attributed.get(matched_by, 0) + count
     if new < len(events):
         recorded.duplicates += len(events) - new
-        recorded.contradictions += conn.execute(side.queries["count_contradictions"]).scalar_one()
+        recorded.contradictions += conn.execute(queries["count_contradictions"], parameters).scalar_one()
         recorded.unsettled |= _message_ids(events)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from db.models import NOTHING, MessageIds, State
 from db.sql import load_queries
-from db.teaching import teach_from_pairs
+from db.teaching import teach
 
 #: The table of the events that carry both ids of their message.
 DELIVERIES = "azure_delivery_events"
@@ -68,7 +68,7 @@ def release(conn: Connection, ids: MessageIds) -> Released:
             rows[table] += conn.execute(_QUERIES[table]["release_by_internet_message_id"], parameters)
         if ids.azure:
             rows[table] += conn.execute(_QUERIES[table]["release_by_azure_message_id"], parameters)
-    return Released(sum(map(len, rows.values())), teach_from_pairs(conn, _pairs(rows[DELIVERIES])))
+    return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])))
 
 
 def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadline: timedelta, limit: int) -> Swept:
@@ -90,7 +90,7 @@ def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadli
         attributed=states[State.ATTRIBUTED],
         expired=states[State.EXPIRED],
         parked=states[State.PARKED],
-        taught=teach_from_pairs(conn, _pairs(reports)),
+        taught=teach(conn, _pairs(reports)),
     )
 
 

@@ -13,6 +13,7 @@ Ask for what the test needs:
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ from stack.server import Server
 from stack.services import Services, remove, services
 from stack.state import StateFolder
 from tests.databases import DatabaseServer
+
+# Started in the background, a shell has us ignore Ctrl-C, and every program that a test interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What the user set. Taken out of the environment before any test: only servers are the user's choice, every setting
 #: of the system under test is the test's.

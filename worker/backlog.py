@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from time import perf_counter
 from typing import Any, Self
 
 import hiredis
@@ -80,11 +81,13 @@ class BacklogWatch:
                 _log.exception("Redis could not be measured")
 
     async def _measure(self) -> None:
+        started = perf_counter()
         try:
             answers = await asyncio.gather(*[self._link.call(*question) for question in _QUESTIONS])
         except StreamUnavailable as error:
             self._note_writable(str(error))
             return
+        metrics.REDIS_SECONDS.observe(perf_counter() - started)
         events, messages, memory, _ = answers
         refusal = next((str(answer) for answer in answers if isinstance(answer, hiredis.ReplyError)), None)
         self._note_writable(refusal)

@@ -39,15 +39,15 @@ HANDSHAKES = Counter(
     "Subscription handshakes, by schema (eventgrid, cloudevents) and outcome (granted, refused).",
     ["schema", "outcome"],
 )
+APPENDED = Counter("attribution_entries_appended_total", "Entries that Redis confirmed, by stream.", ["stream"])
 APPEND_FAILURES = Counter(
     "attribution_append_failures_total",
     "Appends without a confirmation: Redis unreachable, full, read_only, or refusing them otherwise.",
     ["reason"],
 )
-APPEND_SECONDS = Histogram(
-    "attribution_append_seconds",
-    "Entries that Redis confirmed, by the time it took, from the request's body being complete.",
-    ["stream"],
+REDIS_SECONDS = Histogram(
+    "attribution_redis_seconds",
+    "Time Redis took to confirm the trial write, which is made once a second on the connection of the appends.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 SHED = Counter(

@@ -1,4 +1,5 @@
--- The path of every event: parsed rows are copied into a temporary table, then one statement writes each of them, once,
+-- The path of every event: parsed rows are copied into a temporary table, or passed as parameters where they are few
+-- ({source} is either), then one statement writes each of them, once,
 -- as attributed or as parked. {incoming}, {events} and {own_columns} name the delivery or the engagement side.
 
 -- name: record_events
@@ -31,7 +32,7 @@ WITH recorded AS (
         CASE WHEN coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id) IS NOT NULL THEN now() END,
         CASE WHEN coalesce(m.campaign_id, a.campaign_id, i.header_campaign_id) IS NULL
              THEN now() + CAST(:first_wait AS interval) * (1 + :jitter * (2 * random() - 1)) END
-    FROM {incoming} AS i
+    FROM {source}
     LEFT JOIN azure_message_tracking AS m ON m.internet_message_id = i.internet_message_id
     LEFT JOIN azure_message_tracking AS a
            ON a.azure_message_id = CASE WHEN m.id IS NULL THEN i.azure_message_id END -- no search where m was found
@@ -50,7 +51,7 @@ SELECT matched_by,
 -- name: count_contradictions
 -- Of this batch's events that we hold already: how many say something else this time. The first wins.
 SELECT count(*)
-  FROM {incoming} AS i
+  FROM {source}
   JOIN {events} AS e USING (event_key)
  WHERE (i.internet_message_id, i.azure_message_id, i.event_timestamp, {incoming_columns})
        IS DISTINCT FROM (e.internet_message_id, e.azure_message_id, e.event_timestamp, {stored_columns});

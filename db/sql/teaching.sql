@@ -1,12 +1,14 @@
 -- Key 3: a delivery report carries both ids of its message, and so teaches a tracking row the one it lacks.
--- {pairs} is where the reports are: the batch that just came in, or reports that waited until now.
+-- The reports are those of the batch that just came in, or ones that had waited until now; their ids come as lines.
 -- A pair counts only if the others do not contradict it, and an id is never taught to a second row. Rows are locked in
 -- the order of their id, as every other writer of azure_message_tracking does.
 
 -- name: teach_internet_message_ids
 WITH pairs AS (
     SELECT azure_message_id, min(internet_message_id) AS internet_message_id
-      FROM {pairs}
+      FROM unnest(string_to_array(:internet_message_ids, E'\n'),
+                   CAST(string_to_array(:azure_message_ids, E'\n') AS uuid[]))
+               AS pair (internet_message_id, azure_message_id)
      WHERE azure_message_id IS NOT NULL AND internet_message_id IS NOT NULL
      GROUP BY azure_message_id
     HAVING min(internet_message_id) = max(internet_message_id)
@@ -31,7 +33,9 @@ RETURNING t.internet_message_id;
 -- name: teach_azure_message_ids
 WITH pairs AS (
     SELECT internet_message_id, min(CAST(azure_message_id AS text)) AS azure_message_id
-      FROM {pairs}
+      FROM unnest(string_to_array(:internet_message_ids, E'\n'),
+                   CAST(string_to_array(:azure_message_ids, E'\n') AS uuid[]))
+               AS pair (internet_message_id, azure_message_id)
      WHERE azure_message_id IS NOT NULL AND internet_message_id IS NOT NULL
      GROUP BY internet_message_id
     HAVING min(CAST(azure_message_id AS text)) = max(CAST(azure_message_id AS text))
