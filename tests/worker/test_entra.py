@@ -43,6 +43,10 @@ def judge(entra: Tenant, token: str, role: str | None = ROLE) -> None:
     asyncio.run(tokens(entra, role).verify(token))
 
 
+def test_token_that_has_just_expired_is_taken_for_clocks_may_differ_by_a_minute(entra: Tenant) -> None:
+    judge(entra, entra.token(exp=int(time.time()) - 30))
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -50,9 +54,8 @@ def judge(entra: Tenant, token: str, role: str | None = ROLE) -> None:
         {"appid": None, "azp": EVENT_GRID_APP_ID, "ver": "2.0"},
         {"appid": EVENT_GRID_APP_ID.upper(), "tid": TENANT_ID.upper()},
         {"aud": ["somebody-else", AUDIENCE]},
-        {"exp": int(time.time()) - 30},  # our clocks may differ by a minute
     ],
-    ids=["version 1", "version 2", "other case", "several audiences", "just expired"],
+    ids=["version 1", "version 2", "other case", "several audiences"],
 )
 def test_good_token_is_taken(claims: dict[str, Any], entra: Tenant) -> None:
     judge(entra, entra.token(**claims))
