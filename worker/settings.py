@@ -108,8 +108,8 @@ class ReceiverSettings(CommonSettings):
     )
     message_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
         (),
-        description="The same for `POST /messages`, in `Authorization: Bearer` or `x-attribution-secret`. While there is"
-        " none, the route answers 404.",
+        description="The same for `POST /messages`, in `Authorization: Bearer` or `x-attribution-secret`."
+        " While there is none, the route answers 404.",
     )
     entra_tenant_id: str | None = Field(None, description="Microsoft Entra tenant whose tokens are accepted on events.")
     entra_audience: str | None = Field(None, description="Audience a token must name: the application's id or id URI.")
