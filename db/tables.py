@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Enum,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -19,9 +20,11 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 
 #: Alembic's own table, named so that it cannot meet that of another application in the same database.
@@ -32,6 +35,7 @@ metadata = MetaData(naming_convention={"uq": "%(table_name)s_%(column_0_name)s_k
 _INSTANT = DateTime(timezone=True)
 _NOW = text("now()")
 _MESSAGE_ID = Text(collation="C")
+
 
 STATE = Enum("attributed", "parked", "expired", name="attribution_state", metadata=metadata)
 KEY = Enum(
@@ -70,6 +74,16 @@ message_tracking = Table(
 Index("azure_message_tracking_foreign", message_tracking.c.id, postgresql_where=text("tracked_via IS NULL"))
 
 
+#: How events of one campaign, person or message are found when somebody asks; the pipeline has the indexes above.
+_LOOKUP = {
+    "campaign_id": "int4_bloom_ops (n_distinct_per_range = 64)",
+    "subscriber_id": "int4_bloom_ops (n_distinct_per_range = 700)",
+    "internet_message_id": "text_bloom_ops (n_distinct_per_range = 700)",
+    "azure_message_id": "uuid_bloom_ops (n_distinct_per_range = 700)",
+    "event_id": "text_bloom_ops (n_distinct_per_range = 700)",
+}
+
+
 def _events(name: str, *kind: SchemaItem) -> Table:
     """Return a table of events: its own columns ``kind`` among those that every event has."""
     table = Table(
@@ -95,6 +109,7 @@ def _events(name: str, *kind: SchemaItem) -> Table:
         Column("expired_reason", Text),
         Column("header_campaign", Text),
         Column("header_subscriber", Text),
+        Column("run_id", Integer),
         CheckConstraint("state <> 'attributed' OR campaign_id IS NOT NULL", name=f"{name}_attributed_has_campaign"),
     )
     waiting = "state <> 'attributed' AND {} IS NOT NULL"
@@ -105,6 +120,13 @@ def _events(name: str, *kind: SchemaItem) -> Table:
     )
     Index(f"{name}_waiting_azure", table.c.azure_message_id, postgresql_where=text(waiting.format("azure_message_id")))
     Index(f"{name}_due", table.c.next_attempt_at, postgresql_where=text("state = 'parked'"))
+    Index(
+        f"{name}_lookup",
+        *(table.c[column] for column in _LOOKUP),
+        postgresql_using="brin",
+        postgresql_ops=_LOOKUP,
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    )
     return table
 
 
@@ -113,12 +135,30 @@ engagement_events = _events(
     Column("engagement_type", Text, nullable=False),
     Column("engagement_context", Text),
     Column("user_agent", Text),
+    Column("link_campaign_id", Integer),
+    Column("link_subscriber_id", Integer),
+    Column("uncounted", Text),
+    Column("native_id", BigInteger),
+)
+Index(
+    "azure_engagement_events_native",
+    engagement_events.c.engagement_type,
+    engagement_events.c.native_id,
+    unique=True,
+    postgresql_where=text("native_id IS NOT NULL"),
+)
+Index(
+    "azure_engagement_events_by_link",
+    engagement_events.c.internet_message_id,
+    postgresql_where=text("matched_by = 'link'"),
 )
 delivery_events = _events(
     "azure_delivery_events",
     Column("status", Text, nullable=False),
     Column("status_reason", Text),
     Column("delivery_status_details", Text),
+    Column("bounce_type", Text),
+    Column("recipient_domain", Text),
 )
 
 quarantine = Table(
@@ -135,3 +175,107 @@ quarantine = Table(
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("kind IN ('event', 'message')", name="attribution_quarantine_kind_check"),
 )
+
+native_marks = Table(
+    "attribution_native_marks",
+    metadata,
+    Column("engagement_type", Text, primary_key=True),
+    Column("seen_id", BigInteger, nullable=False),
+    Column("pending_id", BigInteger, nullable=False),
+    Column("pending_xid", BigInteger, nullable=False),
+    CheckConstraint("engagement_type IN ('view', 'click')", name="attribution_native_marks_type_check"),
+)
+
+incidents = Table(
+    "attribution_incidents",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("found_at", _INSTANT, nullable=False, server_default=_NOW),
+    UniqueConstraint("kind", "subject_id"),
+    CheckConstraint("kind IN ('keys_disagree', 'message_id_replaced')", name="attribution_incidents_kind_check"),
+)
+
+archive = Table(
+    "attribution_archive",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("first_received_at", _INSTANT, nullable=False),
+    Column("last_received_at", _INSTANT, nullable=False),
+    Column("bodies", Integer, nullable=False),
+    Column("raw_bytes", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    CheckConstraint("kind IN ('event', 'message')", name="attribution_archive_kind_check"),
+)
+Index("attribution_archive_received", archive.c.last_received_at)
+
+runs = Table(
+    "attribution_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("parameters", JSONB, nullable=False),
+    Column("summary", JSONB),
+    Column("started_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("finished_at", _INSTANT),
+    CheckConstraint("kind IN ('replay', 'import', 'backfill', 'repair')", name="attribution_runs_kind_check"),
+    CheckConstraint("state IN ('running', 'finished', 'undone')", name="attribution_runs_state_check"),
+)
+
+imports = Table(
+    "attribution_imports",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("finished_at", _INSTANT),
+    Column(
+        "run_id", Integer, ForeignKey("attribution_runs.id", name="attribution_imports_run_id_fkey"), nullable=False
+    ),
+)
+
+journal = Table(
+    "attribution_journal",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column(
+        "run_id", Integer, ForeignKey("attribution_runs.id", name="attribution_journal_run_id_fkey"), nullable=False
+    ),
+    Column("table_name", Text, nullable=False),
+    Column("row_id", BigInteger, nullable=False),
+    Column("was", JSONB),
+    Column("became", JSONB),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("undone_at", _INSTANT),
+)
+Index("attribution_journal_run", journal.c.run_id, journal.c.id)
+Index("attribution_journal_row", journal.c.table_name, journal.c.row_id)
+
+outbox = Table(
+    "attribution_outbox",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("event_row", BigInteger, nullable=False),
+    Column("webhook_id", Uuid),
+    CheckConstraint("kind IN ('engagement', 'delivery')", name="attribution_outbox_kind_check"),
+)
+Index("attribution_outbox_unsent", outbox.c.id, postgresql_where=text("webhook_id IS NULL"))
+Index("attribution_outbox_webhook", outbox.c.webhook_id, postgresql_where=text("webhook_id IS NOT NULL"))
+
+webhooks = Table(
+    "attribution_webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("last_error", Text),
+    Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
+    CheckConstraint("state IN ('waiting', 'given_up')", name="attribution_webhooks_state_check"),
+)
+Index("attribution_webhooks_due", webhooks.c.next_attempt_at, postgresql_where=text("state = 'waiting'"))

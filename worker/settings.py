@@ -219,7 +219,62 @@ class WorkerSettings(CommonSettings):
     )
     sweep_limit: int = Field(5000, ge=1, description="Most parked events one sweep takes into a transaction.")
 
-    split_lists = field_validator("park_schedule", mode="before")(_split)
+    native_window: Duration = Field(
+        timedelta(seconds=5),
+        ge=timedelta(0),
+        le=timedelta(minutes=5),
+        description="How far a view or click that listmonk counted itself may lie from ours, either way, to be the same"
+        " act, which is then counted once. 0 counts every act of ours beside listmonk's.",
+    )
+    personal_parameters: Annotated[tuple[str, ...], Comma] = Field(
+        ("subscriber", "subscriber_uuid", "sub", "uid", "email", "recipient", "mc_eid", "vero_id", "_hsenc", "mkt_tok"),
+        description="Query parameters that differ from reader to reader; clicked URLs are counted without them.",
+    )
+    bounce_types: Annotated[tuple[str, ...], Comma] = Field(
+        (
+            "FilteredSpam:complaint",
+            "Quarantined:soft",
+            "Suppressed:hard",
+            "5.*:hard",
+            "4.*:soft",
+            "Bounced:hard",
+            "Failed:soft",
+        ),
+        description="Which delivery reports are bounces, and of which type (`hard`, `soft`, `complaint`): by Azure's"
+        " status, or by the beginning of the enhanced SMTP status. The first that fits decides; a status that is not"
+        " named here is no bounce, whatever its code.",
+    )
+    archive_retention: Duration = Field(
+        timedelta(days=14),
+        ge=timedelta(0),
+        description="How long the bodies of drained batches are kept as they came, for a replay. 0 keeps none.",
+    )
+    webhook_url: AnyHttpUrl | None = Field(
+        None,
+        description="Where attributed events are posted, signed after Standard Webhooks. Nowhere if it is not set.",
+    )
+    webhook_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
+        (),
+        description="Secrets that sign those posts, separated by commas: `whsec_` and base64. Each signs, so that old"
+        " and new are valid while you rotate.",
+    )
+    webhook_batch: int = Field(500, ge=1, le=10_000, description="Most events in one post.")
+    webhook_timeout: Duration = Field(
+        timedelta(seconds=15),
+        gt=timedelta(0),
+        le=timedelta(seconds=30),
+        description="Time the other side has to answer.",
+    )
+
+    split_lists = field_validator(
+        "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", mode="before"
+    )(_split)
+
+    @model_validator(mode="after")
+    def _webhook_is_signed(self) -> Self:
+        if self.webhook_url and not self.webhook_secrets:
+            raise ValueError("posts to ATTRIBUTION_WEBHOOK_URL must be signed: set ATTRIBUTION_WEBHOOK_SECRETS")
+        return self
 
     @field_validator("database_url")
     @classmethod

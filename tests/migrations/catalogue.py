@@ -6,7 +6,9 @@ from typing import Any
 
 import psycopg
 
-TABLES = ["azure_message_tracking", "azure_engagement_events", "azure_delivery_events", "attribution_quarantine"]
+from db.tables import metadata
+
+TABLES = list(metadata.tables)
 
 _COLUMNS = """
 SELECT c.relname || '.' || a.attname,

@@ -1,0 +1,58 @@
+"""Results: what attributed events are turned into, what they came from, and how the past is put right.
+
+Columns without a default, new tables, a view, and indexes built while others write: nothing here keeps anybody waiting,
+and the release before this one goes on working with it.
+"""
+
+from __future__ import annotations
+
+from alembic.util import CommandError
+
+from migrations.online import Online
+from migrations.r0002 import read
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+TABLES = ("azure_engagement_events", "azure_delivery_events")
+
+#: A few bytes a page, and nothing to be kept up with each insert: enough to find one campaign, person or message among
+#: millions of rows, for people who ask. The pipeline has indexes of its own.
+LOOKUP = """USING brin (
+    campaign_id int4_bloom_ops (n_distinct_per_range = 64),
+    subscriber_id int4_bloom_ops (n_distinct_per_range = 700),
+    internet_message_id text_bloom_ops (n_distinct_per_range = 700),
+    azure_message_id uuid_bloom_ops (n_distinct_per_range = 700),
+    event_id text_bloom_ops (n_distinct_per_range = 700)
+) WITH (pages_per_range = 32, autosummarize = on)"""
+
+
+def upgrade() -> None:
+    """Reach the schema that db/tables.py describes."""
+    online = Online.of_migration()
+    online.change("adding columns for results", read("events.sql"))
+    online.change("creating tables for results", read("tables.sql"))
+    for table in TABLES:
+        online.index(f"{table}_lookup", table, LOOKUP)
+    online.index(
+        "azure_engagement_events_native",
+        "azure_engagement_events",
+        "(engagement_type, native_id) WHERE native_id IS NOT NULL",
+        unique=True,
+    )
+    online.index(
+        "azure_engagement_events_by_link",
+        "azure_engagement_events",
+        "(internet_message_id) WHERE matched_by = 'link'",
+    )
+    online.change("creating the view campaign_stats", read("campaign_stats.sql"))
+
+
+def downgrade() -> None:
+    """Refuse: archive, journal and outbox hold what is nowhere else."""
+    raise CommandError(
+        "There is no downgrade from 0002: the archive, the journal of repairs and the outbox would be lost. The release"
+        " before it works with these tables as they are."
+    )
