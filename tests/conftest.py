@@ -4,6 +4,7 @@ Ask for what the test needs:
 
 ``database_url``      a database of the test's own, migrated; tests may commit, race and wreck it
 ``empty_database_url``  the same without any table
+``listmonk_database_url``  the same inside listmonk's database, with campaigns 1 to 100 and subscribers 1 to 1000
 ``redis_url``         Redis, emptied before the test
 ``redis_client``      a client of it
 ``state_folder``      a folder for a whole stack, such as that of `attribution up`
@@ -19,9 +20,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 import pytest
 import redis
 
+from simulator import listmonk
 from stack.errors import StackBusy
 from stack.postgres_server import PostgresServer
 from stack.redis_server import RedisServer
@@ -96,6 +99,28 @@ def _migrated_template(database_server: DatabaseServer) -> Iterator[str]:
 @pytest.fixture
 def database_url(database_server: DatabaseServer, _migrated_template: str) -> Iterator[str]:
     url = database_server.create(_migrated_template)
+    yield url
+    database_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _listmonk_template(database_server: DatabaseServer) -> Iterator[str]:
+    from db.migrate import upgrade
+
+    url = database_server.create()
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            listmonk.install(connection, campaigns=100, subscribers=1000)
+        upgrade(url)
+        database_server.disconnect(url)
+        yield url
+    finally:
+        database_server.drop(url)
+
+
+@pytest.fixture
+def listmonk_database_url(database_server: DatabaseServer, _listmonk_template: str) -> Iterator[str]:
+    url = database_server.create(_listmonk_template)
     yield url
     database_server.drop(url)
 
