@@ -28,10 +28,15 @@ class Key(StrEnum):
     AZURE_MESSAGE_ID = "azure_message_id"
     DELIVERY_REPORT = "delivery_report"
     HEADER = "header"
+    LINK = "link"
 
 
 class EngagementEvent(NamedTuple):
-    """An open or a click, as Azure reported it."""
+    """An open or a click, as Azure reported it.
+
+    ``uncounted`` is why it is no act of interest, if that shows already. ``link_campaign`` and ``link_subscriber`` are
+    the UUIDs in listmonk's tracked link, if it was such a link that was clicked.
+    """
 
     event_key: bytes
     event_id: str
@@ -44,6 +49,9 @@ class EngagementEvent(NamedTuple):
     engagement_type: str
     engagement_context: str | None
     user_agent: str | None
+    uncounted: str | None
+    link_campaign: bytes | None
+    link_subscriber: bytes | None
 
 
 class DeliveryEvent(NamedTuple):
@@ -60,6 +68,8 @@ class DeliveryEvent(NamedTuple):
     status: str
     status_reason: str | None
     delivery_status_details: str | None
+    bounce_type: str | None
+    recipient_domain: str | None
 
 
 class TrackedMessage(NamedTuple):
@@ -72,6 +82,7 @@ class TrackedMessage(NamedTuple):
     smtp_server_uuid: bytes | None
     sent_at: datetime | None
     tracked_via: str
+    recipient_domain: str | None = None
 
 
 class Malformed(NamedTuple):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, TextClause
 
+from db.listmonk.acts import note_late_disagreements
 from db.models import NOTHING, MessageIds, State
+from db.results import Results
 from db.sql import load_queries
 from db.teaching import teach
 
@@ -20,28 +22,48 @@ DELIVERIES = "azure_delivery_events"
 #: The two event tables. Always in this order, so that transactions lock their rows in one order.
 EVENT_TABLES = (DELIVERIES, "azure_engagement_events")
 
-_QUERIES = {table: load_queries("parking.sql", events=table) for table in EVENT_TABLES}
+#: Whether what a message is tracked for (``t``) is still in listmonk's database.
+_CAMPAIGN_EXISTS = "EXISTS (SELECT FROM campaigns AS c WHERE c.id = t.campaign_id)"
+_SUBSCRIBER_EXISTS = "(t.subscriber_id IS NULL OR EXISTS (SELECT FROM subscribers AS s WHERE s.id = t.subscriber_id))"
+
+
+def _queries(table: str, *, listmonk: bool) -> Mapping[str, TextClause]:
+    there = f"{_CAMPAIGN_EXISTS} AND {_SUBSCRIBER_EXISTS}"
+    return load_queries(
+        "parking.sql",
+        events=table,
+        still_there=f"AND {there}" if listmonk else "",
+        deleted=f"(t.campaign_id IS NOT NULL AND NOT ({there}))" if listmonk else "false",
+    )
+
+
+_ANYWHERE = {table: _queries(table, listmonk=False) for table in EVENT_TABLES}
+_IN_LISTMONK = {table: _queries(table, listmonk=True) for table in EVENT_TABLES}
+_QUERIES = _ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
     """How many events were attributed, and the ids that delivery reports among them have taught.
 
-    What waits for the ``taught`` ids is to be released in its turn, in a new transaction after this one's commit.
+    What waits for the ``taught`` ids is to be released in its turn, in a new transaction after this one's commit, and
+    ``engagements``, the rows of views and clicks, are to be handed to `Results.absorb_native` then.
     """
 
     events: int = 0
     taught: MessageIds = NOTHING
+    engagements: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the parked events that were due; ``taught`` as in `Released`."""
+    """What became of the parked events that were due; ``taught`` and ``engagements`` as in `Released`."""
 
     attributed: int = 0
     expired: int = 0
     parked: int = 0
     taught: MessageIds = NOTHING
+    engagements: tuple[int, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +75,69 @@ class Waiting:
     oldest_parked_at: datetime | None
 
 
-def release(conn: Connection, ids: MessageIds) -> Released:
-    """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked.
+def release(conn: Connection, ids: MessageIds, results: Results | None = None) -> Released:
+    """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked, and write their results.
 
     The cure of the race between parking and tracking is to commit first and call this in a NEW transaction, on both
     sides: whoever commits last sees the other's row. Two releases of one message at once attribute its events once.
     """
     if not ids:
         return Released()
+    results = results or Results()
+    listmonk = results.listmonk(conn).present
+    queries = _IN_LISTMONK if listmonk else _ANYWHERE
     parameters = {"internet_message_ids": "\n".join(ids.internet), "azure_message_ids": "\n".join(map(str, ids.azure))}
     rows: dict[str, list[Row[Any]]] = {table: [] for table in EVENT_TABLES}
     for table in EVENT_TABLES:
         if ids.internet:
-            rows[table] += conn.execute(_QUERIES[table]["release_by_internet_message_id"], parameters)
+            rows[table] += conn.execute(queries[table]["release_by_internet_message_id"], parameters)
         if ids.azure:
-            rows[table] += conn.execute(_QUERIES[table]["release_by_azure_message_id"], parameters)
-    return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])))
+            rows[table] += conn.execute(queries[table]["release_by_azure_message_id"], parameters)
+    if listmonk and ids.internet:
+        note_late_disagreements(conn, ids.internet)
+    engagements = _write_results(conn, results, rows)
+    return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])), engagements)
 
 
-def sweep(conn: Connection, *, waits: Sequence[timedelta], jitter: float, deadline: timedelta, limit: int) -> Swept:
-    """Try up to ``limit`` due events of each table again.
+def sweep(
+    conn: Connection,
+    *,
+    waits: Sequence[timedelta],
+    jitter: float,
+    deadline: timedelta,
+    limit: int,
+    results: Results | None = None,
+) -> Swept:
+    """Try up to ``limit`` due events of each table again, and write the results of those whose message is tracked now.
 
     ``waits`` are the times before the first, second, … attempt; the last repeats. Each strays by the fraction
     ``jitter`` either way. Sweeps may overlap: each due event is taken by one of them.
     """
+    results = results or Results()
+    queries = _IN_LISTMONK if results.listmonk(conn).present else _ANYWHERE
     parameters = {
         "waits": [wait.total_seconds() for wait in waits],
         "jitter": jitter,
         "deadline": deadline,
         "limit": limit,
     }
-    rows = {table: conn.execute(_QUERIES[table]["sweep"], parameters).all() for table in EVENT_TABLES}
+    rows = {table: conn.execute(queries[table]["sweep"], parameters).all() for table in EVENT_TABLES}
     states = Counter(row.state for table in EVENT_TABLES for row in rows[table])
-    reports = [row for row in rows[DELIVERIES] if row.state == State.ATTRIBUTED]
+    attributed = {table: [row for row in rows[table] if row.state == State.ATTRIBUTED] for table in EVENT_TABLES}
     return Swept(
         attributed=states[State.ATTRIBUTED],
         expired=states[State.EXPIRED],
         parked=states[State.PARKED],
-        taught=teach(conn, _pairs(reports)),
+        engagements=_write_results(conn, results, attributed),
+        taught=teach(conn, _pairs(attributed[DELIVERIES])),
     )
+
+
+def _write_results(conn: Connection, results: Results, rows: Mapping[str, Sequence[Row[Any]]]) -> tuple[int, ...]:
+    deliveries, engagements = (tuple(row.id for row in rows[table]) for table in EVENT_TABLES)
+    if deliveries or engagements:
+        results.write(conn, deliveries=list(deliveries), engagements=list(engagements))
+    return engagements
 
 
 def _pairs(reports: Iterable[Row[Any]]) -> list[tuple[str, UUID]]:

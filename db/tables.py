@@ -7,6 +7,7 @@ which is why the foreign keys to `campaigns` and `subscribers`, present in listm
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -63,6 +64,7 @@ message_tracking = Table(
     Column("tracked_via", Text),
     Column("learned_id", Text),
     Column("set_aside_message_id", Text),
+    Column("recipient_domain", Text),
     CheckConstraint(
         "azure_message_id IS NOT NULL OR internet_message_id IS NOT NULL OR set_aside_message_id IS NOT NULL",
         name="azure_message_tracking_identified",
@@ -72,6 +74,12 @@ message_tracking = Table(
     ),
 )
 Index("azure_message_tracking_foreign", message_tracking.c.id, postgresql_where=text("tracked_via IS NULL"))
+Index(
+    "azure_message_tracking_recent",
+    message_tracking.c.sent_at,
+    postgresql_using="brin",
+    postgresql_with={"autosummarize": "on"},
+)
 
 
 #: How events of one campaign, person or message are found when somebody asks; the pipeline has the indexes above.
@@ -160,6 +168,17 @@ delivery_events = _events(
     Column("bounce_type", Text),
     Column("recipient_domain", Text),
 )
+Index(
+    "azure_delivery_events_unexplained",
+    delivery_events.c.created_at,
+    postgresql_where=text("state <> 'attributed' OR matched_by IN ('azure_message_id', 'header')"),
+)
+Index(
+    "azure_delivery_events_recent",
+    delivery_events.c.created_at,
+    postgresql_using="brin",
+    postgresql_with={"autosummarize": "on"},
+)
 
 quarantine = Table(
     "attribution_quarantine",
@@ -183,6 +202,7 @@ native_marks = Table(
     Column("seen_id", BigInteger, nullable=False),
     Column("pending_id", BigInteger, nullable=False),
     Column("pending_xid", BigInteger, nullable=False),
+    Column("pending_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("engagement_type IN ('view', 'click')", name="attribution_native_marks_type_check"),
 )
 
@@ -261,21 +281,24 @@ outbox = Table(
     Column("id", BigInteger, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("event_row", BigInteger, nullable=False),
-    Column("webhook_id", Uuid),
     CheckConstraint("kind IN ('engagement', 'delivery')", name="attribution_outbox_kind_check"),
 )
-Index("attribution_outbox_unsent", outbox.c.id, postgresql_where=text("webhook_id IS NULL"))
-Index("attribution_outbox_webhook", outbox.c.webhook_id, postgresql_where=text("webhook_id IS NOT NULL"))
 
 webhooks = Table(
     "attribution_webhooks",
     metadata,
     Column("id", Uuid, primary_key=True),
+    Column("engagements", ARRAY(BigInteger), nullable=False),
+    Column("deliveries", ARRAY(BigInteger), nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("next_attempt_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("leased_until", _INSTANT),
+    Column("last_attempt_at", _INSTANT),
+    Column("failure", Text),
     Column("last_error", Text),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("state IN ('waiting', 'given_up')", name="attribution_webhooks_state_check"),
+    CheckConstraint("failure IN ('away', 'refused', 'gone')", name="attribution_webhooks_failure_check"),
 )
 Index("attribution_webhooks_due", webhooks.c.next_attempt_at, postgresql_where=text("state = 'waiting'"))

@@ -24,6 +24,7 @@ _COLUMNS = {
     "smtp_server_uuid": "bytea",
     "sent_at": "timestamptz",
     "tracked_via": "text",
+    "recipient_domain": "text",
 }
 
 

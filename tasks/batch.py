@@ -22,6 +22,8 @@ _Rows = TypeVar("_Rows")
 
 
 UNIQUE_VIOLATION = "23505"
+#: In listmonk's database our rows refer to its campaigns and subscribers.
+FOREIGN_KEY_VIOLATION = "23503"
 QUERY_CANCELED = "57014"
 
 
@@ -109,8 +111,10 @@ def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows
         body = bodies[0]
         bodies = [body._replace(body=part) for part in pipeline.split(body.body)]
         if len(bodies) == 1:
-            reason, detail = Reason.REFUSED_BY_DATABASE, sqlstate_of(culprit) or type(culprit).__name__
-            return set_aside(engine, pipeline.kind, bodies, reason, detail)
+            state = sqlstate_of(culprit)
+            deleted = state == FOREIGN_KEY_VIOLATION
+            reason = Reason.CAMPAIGN_OR_SUBSCRIBER_DELETED if deleted else Reason.REFUSED_BY_DATABASE
+            return set_aside(engine, pipeline.kind, bodies, reason, state or type(culprit).__name__)
     middle = len(bodies) // 2
     drained = work(pipeline, engine, bodies[:middle])
     drained += work(pipeline, engine, bodies[middle:])

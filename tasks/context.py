@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import Engine
 
 from db.engine import create_engine
+from db.results import Results
 from tasks.batch import Pipeline
+from tasks.bounces import BounceRules
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
 from worker.settings import WorkerSettings
@@ -25,13 +27,20 @@ class Context:
     settings: WorkerSettings
     engine: Engine
     consumer: StreamConsumer
+    results: Results
     pipelines: Mapping[str, Pipeline[Any]]
 
 
 def make_context(settings: WorkerSettings) -> Context:
     """Build a context. Nothing connects before it is used."""
+    results = Results(
+        native_window=settings.native_window,
+        personal_parameters=frozenset(settings.personal_parameters),
+        webhook=settings.webhook_url is not None,
+    )
     return Context(
         settings=settings,
+        results=results,
         engine=create_engine(
             settings.database_url.get_secret_value(),
             statement_timeout=settings.statement_timeout,
@@ -39,8 +48,13 @@ def make_context(settings: WorkerSettings) -> Context:
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
-            MESSAGES: MessagePipeline(tracked_via="stream"),
-            EVENTS: EventPipeline(first_wait=settings.park_schedule[0], jitter=settings.park_jitter_percent / 100),
+            MESSAGES: MessagePipeline(tracked_via="stream", results=results),
+            EVENTS: EventPipeline(
+                first_wait=settings.park_schedule[0],
+                jitter=settings.park_jitter_percent / 100,
+                results=results,
+                bounces=BounceRules(settings.bounce_types),
+            ),
         },
     )
 

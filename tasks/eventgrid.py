@@ -12,7 +12,9 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Raw
 
+from db.listmonk.links import is_way_out, tracked_link
 from db.models import DeliveryEvent, EngagementEvent, Malformed
+from tasks.bounces import BounceRules
 from tasks.reasons import Reason
 from tasks.wire import (
     ENGAGEMENT_REPORT,
@@ -28,6 +30,12 @@ from worker.message_id import MessageIdInvalid, normalise_message_id
 
 #: Longest event id kept, in characters. Event Grid's are 36.
 LONGEST_EVENT_ID = 200
+
+#: What is kept of a recipient's address, in characters: no domain is longer.
+_LONGEST_DOMAIN = 253
+
+#: Rules by which no delivery report is a bounce.
+NO_BOUNCES = BounceRules(())
 
 #: The spelling of Azure's documentation for each status it documents; the wire has been seen with others.
 _STATUSES = {
@@ -51,7 +59,14 @@ class Parsed:
     ignored: int = 0
 
 
-def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at: datetime) -> None:
+def parse_body(
+    body: bytes,
+    parsed: Parsed,
+    *,
+    entry_id: str | None,
+    received_at: datetime,
+    bounces: BounceRules = NO_BOUNCES,
+) -> None:
     """Add the events and the malformed parts of one request body to ``parsed``. Never raises.
 
     One bad event holds back neither the rest of its body nor the rest of the batch. ``received_at`` is when Redis took
@@ -64,7 +79,7 @@ def parse_body(body: bytes, parsed: Parsed, *, entry_id: str | None, received_at
             if (event.event_type or event.type) == ENGAGEMENT_REPORT:
                 parsed.engagements.append(_engagement(event, event.data, received_at))
             else:
-                parsed.deliveries.append(_delivery(event, event.data, received_at))
+                parsed.deliveries.append(_delivery(event, event.data, received_at, bounces))
         except Ignored:
             parsed.ignored += 1
         except Refused as refused:
@@ -102,15 +117,26 @@ def _engagement(event: WireEvent, data: WireData, received_at: datetime) -> Enga
     kind = _text(data.engagement_type, "engagementType") or _text(data.engagement, "engagementType")
     if not kind:
         raise Refused(Reason.FIELD_INVALID, "data.engagementType")
+    kind = kind.casefold()
+    context = _text(data.engagement_context, "engagementContext")
+    uncounted, link = None, None
+    if kind == "click":
+        link = tracked_link(context) if context else None
+        uncounted = "unsubscribe_link" if context and is_way_out(context) else None
+    elif kind != "view":
+        uncounted = "unknown_type"
     return EngagementEvent(
         *_shared(event, data, data.user_action_timestamp, received_at),
-        kind.casefold(),
-        _text(data.engagement_context, "engagementContext"),
+        kind,
+        context,
         _text(data.user_agent, "userAgent"),
+        uncounted,
+        link.campaign.bytes if link else None,
+        link.subscriber.bytes if link else None,
     )
 
 
-def _delivery(event: WireEvent, data: WireData, received_at: datetime) -> DeliveryEvent:
+def _delivery(event: WireEvent, data: WireData, received_at: datetime, bounces: BounceRules) -> DeliveryEvent:
     status = _text(data.status, "status")
     if not status:
         raise Refused(Reason.FIELD_INVALID, "data.status")
@@ -120,7 +146,15 @@ def _delivery(event: WireEvent, data: WireData, received_at: datetime) -> Delive
         _STATUSES.get(status.casefold(), status),
         _text(reason, "deliveryStatusDetails.statusMessage"),
         _text(details, "deliveryStatusDetails"),
+        bounces.type_of(status, reason),
+        _domain(data.recipient),
     )
+
+
+def _domain(recipient: str | None) -> str | None:
+    """Return the domain of an address, which is all that we keep of it; None if it is not one."""
+    domain = (recipient or "").rpartition("@")[2].rstrip(">. ").lower()
+    return domain if 0 < len(domain) <= _LONGEST_DOMAIN and "\0" not in domain else None
 
 
 def _status_details(data: WireData) -> tuple[str | None, str | None]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from db.events import Recorded, record_events
 from db.quarantine import quarantine
+from db.results import Results
 from tasks.batch import Body, Drained
-from tasks.eventgrid import Parsed, parse_body
+from tasks.bounces import BounceRules
+from tasks.eventgrid import NO_BOUNCES, Parsed, parse_body
 from tasks.patience import patiently
 from tasks.settling import settle
 from worker.json_parts import split_parts
@@ -20,17 +22,24 @@ from worker.json_parts import split_parts
 
 @dataclass(frozen=True, slots=True)
 class EventPipeline:
-    """``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``."""
+    """What is done to events.
+
+    ``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``. ``run_id`` is
+    the run that brings the events, if it is not the stream.
+    """
 
     first_wait: timedelta
     jitter: float
+    results: Results = field(default_factory=Results)
+    bounces: BounceRules = NO_BOUNCES
+    run_id: int | None = None
     kind: str = "event"
 
     def parse(self, bodies: Sequence[Body]) -> Parsed:
         """Read every body; what cannot be read is among the result's malformed parts."""
         parsed = Parsed()
         for body, entry_id, received_at in bodies:
-            parse_body(body, parsed, entry_id=entry_id, received_at=received_at)
+            parse_body(body, parsed, entry_id=entry_id, received_at=received_at, bounces=self.bounces)
         return parsed
 
     def record(self, engine: Engine, rows: Parsed) -> Drained:
@@ -46,14 +55,20 @@ class EventPipeline:
             with engine.begin() as conn:
                 quarantine(conn, rows.malformed)
                 return record_events(
-                    conn, rows.deliveries, rows.engagements, first_wait=self.first_wait, jitter=self.jitter
+                    conn,
+                    rows.deliveries,
+                    rows.engagements,
+                    first_wait=self.first_wait,
+                    jitter=self.jitter,
+                    results=self.results,
+                    run_id=self.run_id,
                 )
 
         recorded = patiently(attribute_or_park)
         return Drained(
             attributed=recorded.attributed,
             parked=recorded.parked,
-            released=settle(engine, recorded.unsettled),
+            released=settle(engine, self.results, recorded.unsettled, recorded.engagements),
             duplicates=recorded.duplicates,
             contradictions=recorded.contradictions,
             taught=recorded.taught,

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from db.models import Malformed, TrackedMessage
 from db.quarantine import quarantine
+from db.results import Results
 from db.tracking import Tracked, message_ids, track_messages
 from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
@@ -37,6 +38,7 @@ class MessagePipeline:
     """``tracked_via`` is the door, as it is stored with each message."""
 
     tracked_via: str
+    results: Results = field(default_factory=Results)
     kind: str = "message"
 
     def parse(self, bodies: Sequence[Body]) -> Messages:
@@ -72,7 +74,7 @@ class MessagePipeline:
             known=tracked.known,
             completed=tracked.completed,
             refused=len(tracked.refused),
-            released=settle(engine, message_ids(rows.messages)),
+            released=settle(engine, self.results, message_ids(rows.messages)),
             quarantined=dict(Counter(part.reason for part in rows.malformed)),
         )
 
@@ -89,6 +91,7 @@ class MessagePipeline:
             _bytes(tracking.smtp_server_uuid),
             tracking.sent_at,
             self.tracked_via,
+            tracking.recipient_domain,
         )
 
     def _refused(self, rows: Messages, position: int) -> Malformed:
@@ -100,6 +103,7 @@ class MessagePipeline:
                 internet_message_id=message.internet_message_id,
                 azure_message_id=_uuid(message.azure_message_id),
                 subscriber_id=message.subscriber_id,
+                recipient_domain=message.recipient_domain,
             )
         )
         detail = "the message is tracked already, for another campaign or subscriber"

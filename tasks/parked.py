@@ -20,7 +20,7 @@ def sweep_parked() -> str:
     ctx = context()
     released = adopt(ctx)
     swept = retry_due(ctx)
-    released += settle(ctx.engine, swept.taught)
+    released += settle(ctx.engine, ctx.results, swept.taught, swept.engagements)
     counts = {
         "released": released,
         "attributed": swept.attributed,
@@ -42,12 +42,12 @@ def adopt(ctx: Context) -> int:
 
     def release_adopted() -> Released:
         with ctx.engine.begin() as conn:
-            return release(conn, adopt_foreign(conn, limit=FOREIGN_LIMIT))
+            return release(conn, adopt_foreign(conn, limit=FOREIGN_LIMIT), ctx.results)
 
     if not patiently(respell):
         return 0
-    released = release_or_leave(release_adopted)
-    return released.events + settle(ctx.engine, released.taught)
+    released = release_or_leave(release_adopted, Released())
+    return released.events + settle(ctx.engine, ctx.results, released.taught, released.engagements)
 
 
 def retry_due(ctx: Context) -> Swept:
@@ -61,9 +61,23 @@ def retry_due(ctx: Context) -> Swept:
                 jitter=ctx.settings.park_jitter_percent / 100,
                 deadline=ctx.settings.park_deadline,
                 limit=ctx.settings.sweep_limit,
+                results=ctx.results,
             )
 
-    return patiently(sweep_due)
+    return release_or_leave(sweep_due, Swept())
+
+
+@app.task(name="watch_native")
+def watch_native() -> str:
+    """Look at what listmonk has counted itself since the last time. Safe when run twice at once."""
+    ctx = context()
+
+    def watch() -> int:
+        with ctx.engine.begin() as conn:
+            return ctx.results.watch_native(conn)
+
+    watched = patiently(watch)
+    return f"counted natively {watched}" if watched else "nothing new"
 
 
 def _normalise_or_none(text: str) -> str | None:

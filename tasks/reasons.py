@@ -23,5 +23,6 @@ class Reason(StrEnum):
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     TRACKING_INVALID = "tracking_invalid"
     TRACKING_REFUSED = "tracking_refused"
+    CAMPAIGN_OR_SUBSCRIBER_DELETED = "campaign_or_subscriber_deleted"
     REFUSED_BY_DATABASE = "refused_by_database"
     DELIVERED_TOO_OFTEN = "delivered_too_often"

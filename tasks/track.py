@@ -20,7 +20,6 @@ from worker.app import app
 _log = logging.getLogger(__name__)
 #: What positional arguments of `track_message` mean, in their order.
 _FIELDS = ("internet_message_id", "campaign_id", "subscriber_id", "azure_message_id", "sent_at", "smtp_server_uuid")
-_PIPELINE = MessagePipeline(tracked_via="celery")
 
 
 @app.task(name="track_message", bind=True)
@@ -47,8 +46,9 @@ def _track(task: Task[..., str], trackings: Any) -> str:
     """
     body = _encode(trackings)
     ctx = context()
+    pipeline = MessagePipeline(tracked_via="celery", results=ctx.results)
     try:
-        return str(work(_PIPELINE, ctx.engine, [Body(body, task.request.id, datetime.now(UTC))]))
+        return str(work(pipeline, ctx.engine, [Body(body, task.request.id, datetime.now(UTC))]))
     except Exception as error:  # SoftTimeLimitExceeded included
         _log.warning("trackings were not recorded (%s); they go onto the stream", type(error).__name__)
     try:

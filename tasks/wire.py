@@ -40,6 +40,7 @@ class WireData(Struct, rename="camel"):
     engagement_context: str | None = None
     user_agent: str | None = None
     status: str | None = None
+    recipient: str | None = None
     delivery_status_details: Raw = Raw()  # an object; in old samples a string
     listmonk_campaign: str | int | None = None
     listmonk_subscriber: str | int | None = None

@@ -24,6 +24,10 @@ task_routes = {
     "track_message": {"queue": TRACKING},
     "track_messages": {"queue": TRACKING},
     "sweep_parked": {"queue": MAINTENANCE},
+    "purge_archive": {"queue": MAINTENANCE},
+    "detect_rewrites": {"queue": MAINTENANCE},
+    "watch_native": {"queue": MAINTENANCE},
+    "send_webhooks": {"queue": MAINTENANCE},
 }
 
 # A tracking is acknowledged when it is committed, not when it is taken. A child that dies has its task tried again, but
@@ -74,4 +78,10 @@ beat_scheduler = "celery.beat:Scheduler"
 beat_schedule = {
     "drain": {"task": "drain_events", "schedule": 10.0, "options": {"expires": 30.0}},
     "sweep": {"task": "sweep_parked", "schedule": _sweep_seconds, "options": {"expires": 5 * _sweep_seconds}},
+    "purge": {"task": "purge_archive", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "rewrites": {"task": "detect_rewrites", "schedule": 300.0, "options": {"expires": 600.0}},
+    "watch": {"task": "watch_native", "schedule": _sweep_seconds, "options": {"expires": 5 * _sweep_seconds}},
 }
+if _settings.webhook_url:
+    # A tick each second, for the schedule of attempts begins with seconds. Most find nothing due.
+    beat_schedule["webhooks"] = {"task": "send_webhooks", "schedule": 1.0, "options": {"expires": 5.0}}

@@ -11,6 +11,14 @@ LONGEST_MESSAGE_ID = 250
 #: What is spelt as it should be already, which nearly every one is.
 _NORMAL = re.compile(r"<[!-;=?-~]{0,120}@[!-;=?\[-~]{0,120}>")
 
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOTTED = rf"{_WORD}(?:\.{_WORD})*"
+#: RFC 2822's msg-id, without its obsolete forms: words and dots on either side, or a quoted left, or a bracketed right.
+#: A domain needs no dot there.
+_WELL_FORMED = re.compile(
+    rf"<(?:{_DOTTED}|\"(?:[^\s\"\\]|\\[!-~])*\")@(?:{_DOTTED}|\[(?:[^\s\[\]\\]|\\[!-~])*\])>", re.ASCII
+)
+
 
 class MessageIdInvalid(ValueError):
     """The text cannot be a Message-ID. The exception's text says why, without repeating it."""
@@ -37,3 +45,26 @@ def normalise_message_id(text: str) -> str:
         raise MessageIdInvalid("it holds a space, a bracket or a character outside printable ASCII")
     local, at, domain = text.rpartition("@")
     return f"<{local}{at}{domain.lower()}>"
+
+
+def would_be_replaced(message_id: str) -> str | None:
+    """Return why ACS would put a Message-ID of its own in the place of this one, or None if its form will do.
+
+    Microsoft documents that ACS replaces an id that has not RFC 2822's form, or that was used before; only the form can
+    be seen here. ``message_id`` is normalised. The sentence repeats nothing of it.
+    """
+    if _WELL_FORMED.fullmatch(message_id):
+        return None
+    local, at, domain = message_id[1:-1].rpartition("@")
+    if not at:
+        what = "has no @"
+    elif not local or not domain:
+        what = f"has nothing {'after' if local else 'before'} the @"
+    elif ".." in message_id or local[0] == "." or local[-1] == "." or domain[0] == "." or domain[-1] == ".":
+        what = "has a dot where none may stand"
+    else:
+        what = "holds a character that may not stand in one"
+    return (
+        f"ACS will replace this Message-ID by one of its own, because it {what}; events will then carry an id that was"
+        " never tracked: make it <something-unique@your-domain>"
+    )

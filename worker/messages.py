@@ -7,6 +7,7 @@ we do not know is left aside, so that a mailer may be newer than we are.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,12 +15,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from worker.json_parts import split_parts
-from worker.message_id import MessageIdInvalid, normalise_message_id
+from worker.message_id import MessageIdInvalid, normalise_message_id, would_be_replaced
 
 _LARGEST_ID = 2**31 - 1  # what the columns hold, and listmonk's serials
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 #: How far a mailer's clock may be ahead of ours.
 _CLOCK_SLACK = timedelta(days=1)
+#: Longest name of a domain, in characters.
+_LONGEST_DOMAIN = 253
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
@@ -32,6 +35,7 @@ class Tracking(Struct, frozen=True, omit_defaults=True):
     subscriber_id: int | None = None
     smtp_server_uuid: UUID | None = None
     sent_at: datetime | None = None
+    recipient_domain: str | None = None
 
 
 class Problem(Struct, frozen=True):
@@ -43,6 +47,14 @@ class Problem(Struct, frozen=True):
     body: bytes
 
 
+class Warned(Struct, frozen=True):
+    """Why one tracking, which is taken, will probably not do what the mailer expects of it."""
+
+    index: int
+    field: str
+    sentence: str
+
+
 class _Wire(Struct):
     """An item as it is sent. Loose where we want to say ourselves what is wrong."""
 
@@ -52,6 +64,7 @@ class _Wire(Struct):
     subscriber_id: int | None = None
     smtp_server_uuid: str | None = None
     sent_at: str | None = None
+    recipient_domain: str | None = None
 
 
 class _Invalid(Exception):
@@ -93,6 +106,15 @@ def parse_trackings(body: bytes, *, now: datetime) -> list[Tracking | Problem]:
     return [_parse(index, item, now) for index, item in enumerate(split_trackings(body))]
 
 
+def warn_of(trackings: Sequence[Tracking]) -> list[Warned]:
+    """Return what a mailer should know of its trackings, by their position; usually nothing."""
+    return [
+        Warned(index, "internet_message_id", sentence)
+        for index, tracking in enumerate(trackings)
+        if tracking.internet_message_id and (sentence := would_be_replaced(tracking.internet_message_id))
+    ]
+
+
 def _parse(index: int, item: bytes, now: datetime) -> Tracking | Problem:
     try:
         wire = _decode_item(item)
@@ -103,6 +125,7 @@ def _parse(index: int, item: bytes, now: datetime) -> Tracking | Problem:
             subscriber_id=None if wire.subscriber_id is None else _id("subscriber_id", wire.subscriber_id),
             smtp_server_uuid=_uuid("smtp_server_uuid", wire.smtp_server_uuid),
             sent_at=_instant(wire.sent_at, now),
+            recipient_domain=_domain(wire.recipient_domain),
         )
     except _Invalid as invalid:
         return Problem(index, invalid.field, invalid.sentence, item)
@@ -146,6 +169,16 @@ def _uuid(field: str, text: str | None) -> UUID | None:
         return UUID(text)
     except ValueError:
         raise _Invalid(field, "it is not a UUID") from None
+
+
+def _domain(text: str | None) -> str | None:
+    if text is None:
+        return None
+    # Of an address we keep the domain and no more: to refuse it would cost the tracking, and keep the address.
+    domain = text.rpartition("@")[2].strip().rstrip(".").lower()
+    if not (0 < len(domain) <= _LONGEST_DOMAIN and domain.isprintable()) or " " in domain:
+        raise _Invalid("recipient_domain", "it is not the name of a domain, such as example.net")
+    return domain
 
 
 def _instant(text: str | None, now: datetime) -> datetime | None:

@@ -7,6 +7,8 @@ test keeps that list true. Durations are seconds, or ISO 8601 (``PT30S``).
 from __future__ import annotations
 
 import ipaddress
+import re
+from base64 import b64decode
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -20,6 +22,9 @@ EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
 
 #: Shortest secret that we accept, in characters: 16 random ones are beyond guessing over HTTP.
 SHORTEST_SECRET = 16
+
+#: A delivery report's status, or the beginning of an enhanced SMTP status, and the type of bounce that it is.
+_BOUNCE_RULE = re.compile(r"(?:[A-Za-z]+|[245](?:\.(?:\d{1,3}|\*)){1,2}):(?:hard|soft|complaint)")
 
 Comma = NoDecode  # a list written with commas in the environment, not as JSON
 
@@ -249,14 +254,14 @@ class WorkerSettings(CommonSettings):
         ge=timedelta(0),
         description="How long the bodies of drained batches are kept as they came, for a replay. 0 keeps none.",
     )
-    webhook_url: AnyHttpUrl | None = Field(
+    webhook_url: SecretStr | None = Field(
         None,
         description="Where attributed events are posted, signed after Standard Webhooks. Nowhere if it is not set.",
     )
     webhook_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
         (),
-        description="Secrets that sign those posts, separated by commas: `whsec_` and base64. Each signs, so that old"
-        " and new are valid while you rotate.",
+        description="Secrets that sign those posts, separated by commas: `whsec_` and base64 of 24 to 64 bytes. Each"
+        " signs, so that old and new are valid while you rotate.",
     )
     webhook_batch: int = Field(500, ge=1, le=10_000, description="Most events in one post.")
     webhook_timeout: Duration = Field(
@@ -270,11 +275,53 @@ class WorkerSettings(CommonSettings):
         "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", mode="before"
     )(_split)
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_private(cls, value: SecretStr | None) -> SecretStr | None:
+        """Insist on TLS: what is posted says who read what. A token in the URL stays out of every message."""
+        if value is None:
+            return None
+        try:
+            url = AnyHttpUrl(value.get_secret_value())
+        except ValidationError:
+            raise ValueError("it is no URL; write https://host/path") from None
+        if url.scheme != "https" and not _is_loopback((url.host or "").strip("[]")):
+            raise ValueError("it must start with https://; http:// is for loopback addresses only")
+        return SecretStr(str(url))
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _can_sign(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            prefix, underscore, key = secret.get_secret_value().partition("_")
+            try:
+                length = len(b64decode(key + "=" * (-len(key) % 4), validate=True))
+            except ValueError:
+                length = 0
+            if prefix + underscore != "whsec_" or not 24 <= length <= 64:
+                raise ValueError(
+                    "each secret is whsec_ and the base64 of 24 to 64 random bytes; make one with"
+                    ' `echo "whsec_$(openssl rand -base64 32)"`'
+                )
+        return secrets
+
     @model_validator(mode="after")
     def _webhook_is_signed(self) -> Self:
         if self.webhook_url and not self.webhook_secrets:
             raise ValueError("posts to ATTRIBUTION_WEBHOOK_URL must be signed: set ATTRIBUTION_WEBHOOK_SECRETS")
         return self
+
+    @field_validator("bounce_types")
+    @classmethod
+    def _are_rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [rule for rule in value if not _BOUNCE_RULE.fullmatch(rule)]:
+            raise ValueError(f"{wrong[0]!r} is no rule such as Bounced:hard or 4.2.2:soft")
+        return value
+
+    @field_validator("personal_parameters")
+    @classmethod
+    def _are_lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.lower() for name in value)
 
     @field_validator("database_url")
     @classmethod

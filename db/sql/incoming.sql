@@ -15,6 +15,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_deliveries (
     status text NOT NULL,
     status_reason text,
     delivery_status_details text,
+    bounce_type text,
+    recipient_domain text,
     header_campaign_id integer,
     header_subscriber_id integer
 ) ON COMMIT DELETE ROWS;
@@ -32,6 +34,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_engagements (
     engagement_type text NOT NULL,
     engagement_context text,
     user_agent text,
+    uncounted text,
+    link_campaign uuid,
+    link_subscriber uuid,
     header_campaign_id integer,
     header_subscriber_id integer
 ) ON COMMIT DELETE ROWS;
@@ -45,5 +50,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_messages (
     subscriber_id integer,
     smtp_server_uuid uuid,
     sent_at timestamptz,
-    tracked_via text NOT NULL
+    tracked_via text NOT NULL,
+    recipient_domain text
 ) ON COMMIT DELETE ROWS;

@@ -1,4 +1,5 @@
--- What happens to an event after it was parked. {events} is one of the two event tables.
+-- What happens to an event after it was parked. {events} is one of the two event tables. In listmonk's database a message
+-- may be tracked for a campaign or a subscriber that is not there any more; {still_there} and {deleted} tell.
 
 -- name: release_by_internet_message_id
 -- Attribute what waits for messages that are tracked now, expired events included. Rows are locked in the order of their
@@ -15,6 +16,7 @@ WITH waiting AS (
       JOIN azure_message_tracking AS t ON t.internet_message_id = e.internet_message_id
      WHERE e.internet_message_id = ANY(ARRAY(SELECT string_to_table(:internet_message_ids, E'\n')))
        AND e.state <> 'attributed'
+       {still_there}
      ORDER BY e.id
        FOR UPDATE OF e
 )
@@ -23,7 +25,7 @@ UPDATE {events} AS e
        matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
   FROM waiting
  WHERE e.id = waiting.id
-RETURNING e.internet_message_id, e.azure_message_id;
+RETURNING e.id, e.internet_message_id, e.azure_message_id;
 
 -- name: release_by_azure_message_id
 -- The same by Azure's own id. Run it after the one above, which has precedence.
@@ -35,6 +37,7 @@ WITH waiting AS (
       JOIN azure_message_tracking AS t ON t.azure_message_id = e.azure_message_id
      WHERE e.azure_message_id = ANY(ARRAY(SELECT CAST(string_to_table(:azure_message_ids, E'\n') AS uuid)))
        AND e.state <> 'attributed'
+       {still_there}
      ORDER BY e.id
        FOR UPDATE OF e
 )
@@ -43,11 +46,11 @@ UPDATE {events} AS e
        matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
   FROM waiting
  WHERE e.id = waiting.id
-RETURNING e.internet_message_id, e.azure_message_id;
+RETURNING e.id, e.internet_message_id, e.azure_message_id;
 
 -- name: sweep
--- Try again what is due: attributed if its message is tracked by now, expired if it has waited past the deadline, else
--- parked until its next attempt. SKIP LOCKED: two sweeps share the work, and neither waits for a release, which settles
+-- Try again what is due: attributed if its message is tracked by now, expired if it has waited past the deadline or
+-- belongs to what listmonk has deleted, else parked until its next attempt. SKIP LOCKED: two sweeps share the work, and neither waits for a release, which settles
 -- its rows by itself. :waits are the seconds before each attempt; the last one repeats.
 WITH due AS (
     SELECT id, internet_message_id, azure_message_id
@@ -56,7 +59,7 @@ WITH due AS (
      ORDER BY next_attempt_at
      LIMIT :limit
        FOR UPDATE SKIP LOCKED
-), looked_up AS (
+), found AS (
     SELECT due.id,
            coalesce(m.campaign_id, a.campaign_id) AS campaign_id,
            CASE WHEN m.id IS NOT NULL THEN m.subscriber_id ELSE a.subscriber_id END AS subscriber_id,
@@ -67,30 +70,36 @@ WITH due AS (
       FROM due
       LEFT JOIN azure_message_tracking AS m ON m.internet_message_id = due.internet_message_id
       LEFT JOIN azure_message_tracking AS a ON m.id IS NULL AND a.azure_message_id = due.azure_message_id
+), looked_up AS (
+    SELECT t.id,
+           CASE WHEN NOT {deleted} THEN t.campaign_id END AS campaign_id,
+           CASE WHEN NOT {deleted} THEN t.subscriber_id END AS subscriber_id,
+           CASE WHEN NOT {deleted} THEN t.matched_by END AS matched_by,
+           {deleted} AS deleted
+      FROM found AS t
 ), swept AS (
     UPDATE {events} AS e
        SET state = CASE WHEN l.campaign_id IS NOT NULL THEN 'attributed'::attribution_state
-                        WHEN coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'expired'::attribution_state
+                        WHEN l.deleted OR coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'expired'::attribution_state
                         ELSE 'parked'::attribution_state END,
            campaign_id = l.campaign_id,
            subscriber_id = l.subscriber_id,
            matched_by = l.matched_by,
            attributed_at = CASE WHEN l.campaign_id IS NOT NULL THEN clock_timestamp() END,
            attempts = least(e.attempts + 1, 32767),
-           expired_at = CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
-                             THEN now() END,
-           expired_reason = CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
-                                 THEN 'deadline' END,
+           expired_at = CASE WHEN l.campaign_id IS NULL AND (l.deleted OR coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)) THEN now() END,
+           expired_reason = CASE WHEN l.deleted THEN 'deleted'
+                                 WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'deadline' END,
            next_attempt_at =
-               CASE WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) > now() - CAST(:deadline AS interval)
+               CASE WHEN l.campaign_id IS NULL AND NOT l.deleted AND NOT coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
                     THEN now() + make_interval(secs => (CAST(:waits AS float8[]))
                                      [least(e.attempts + 2, cardinality(CAST(:waits AS float8[])))]
                                      * (1 + :jitter * (2 * random() - 1))) END
       FROM looked_up AS l
      WHERE e.id = l.id
-    RETURNING e.state, e.internet_message_id, e.azure_message_id
+    RETURNING e.id, e.state, e.internet_message_id, e.azure_message_id
 )
-SELECT state, internet_message_id, azure_message_id FROM swept;
+SELECT id, state, internet_message_id, azure_message_id FROM swept;
 
 -- name: list_waiting
 -- What waits, oldest first; :after is the id of the last row seen.

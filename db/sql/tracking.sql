@@ -5,9 +5,10 @@
 -- Rows come in ordered by their ids, so that two batches holding the same messages cannot deadlock.
 WITH tracked AS (
     INSERT INTO azure_message_tracking (
-        internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid, sent_at, tracked_via)
+        internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid, sent_at, tracked_via,
+        recipient_domain)
     SELECT internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid,
-           coalesce(sent_at, now()), tracked_via
+           coalesce(sent_at, now()), tracked_via, recipient_domain
       FROM incoming_messages
     ON CONFLICT DO NOTHING
     RETURNING id

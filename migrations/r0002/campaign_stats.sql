@@ -1,54 +1,63 @@
--- The results of each campaign, the same numbers for every mailer. See docs/results.md for what each column counts.
+-- The results of each campaign, the same numbers for every mailer. docs/results.md says what each column counts.
+--
+-- What was sent, and every event that is attributed, is first counted by itself, and the counts are then put side by
+-- side: joining sends to events would count each send once for every event. A campaign is listed if either side knows it.
+-- Each of the three counts has the campaign among what it groups by, so that a condition on campaign_id reaches the
+-- tables, whatever its form; through a FULL JOIN only `=` would.
 CREATE OR REPLACE VIEW campaign_stats AS
-WITH sent AS (
-    SELECT campaign_id, count(*) AS sent, count(internet_message_id) AS identified
-      FROM azure_message_tracking
-     GROUP BY campaign_id
-), reports AS (
+SELECT campaign_id,
+       CAST(coalesce(sum(times) FILTER (WHERE fact IN ('sent', 'sent, id unknown')), 0) AS bigint) AS sent,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'delivered'), 0) AS bigint) AS delivered,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'hard'), 0) AS bigint) AS bounced_hard,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'soft'), 0) AS bigint) AS bounced_soft,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'complaint'), 0) AS bigint) AS bounced_complaint,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'open'), 0) AS bigint) AS opens,
+       CAST(coalesce(sum(people) FILTER (WHERE fact = 'open'), 0) AS bigint) AS unique_opens,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'click'), 0) AS bigint) AS clicks,
+       CAST(coalesce(sum(people) FILTER (WHERE fact = 'click'), 0) AS bigint) AS unique_clicks,
+       CAST(coalesce(sum(times) FILTER (WHERE fact = 'unsubscribe'), 0) AS bigint) AS unsubscribe_clicks,
+       CAST(coalesce(sum(waited), 0) AS bigint) AS parked,
+       min(first_at) AS first_event_at,
+       max(last_at) AS last_event_at,
+       round(coalesce(sum(times) FILTER (WHERE fact = 'sent'), 0)
+             / nullif(sum(times) FILTER (WHERE fact IN ('sent', 'sent, id unknown')), 0), 4) AS population_rate
+  FROM (
     SELECT campaign_id,
-           count(*) FILTER (WHERE status = 'Delivered') AS delivered,
-           count(*) FILTER (WHERE bounce_type = 'hard') AS bounced_hard,
-           count(*) FILTER (WHERE bounce_type = 'soft') AS bounced_soft,
-           count(*) FILTER (WHERE bounce_type = 'complaint') AS bounced_complaint,
-           count(*) FILTER (WHERE attributed_at > created_at) AS parked,
-           min(event_timestamp) AS first_event_at,
-           max(event_timestamp) AS last_event_at
+           CASE WHEN internet_message_id IS NULL THEN 'sent, id unknown' ELSE 'sent' END AS fact,
+           count(*) AS times,
+           CAST(NULL AS bigint) AS people,
+           CAST(NULL AS bigint) AS waited,
+           CAST(NULL AS timestamptz) AS first_at,
+           CAST(NULL AS timestamptz) AS last_at
+      FROM azure_message_tracking
+     GROUP BY campaign_id, fact
+    UNION ALL
+    SELECT campaign_id,
+           CASE WHEN bounce_type IS NOT NULL THEN bounce_type WHEN status = 'Delivered' THEN 'delivered' END AS fact,
+           count(*),
+           NULL,
+           -- In the statement that wrote the row, attributed_at is created_at to the microsecond.
+           count(*) FILTER (WHERE attributed_at > created_at),
+           min(event_timestamp),
+           max(event_timestamp)
       FROM azure_delivery_events
      WHERE state = 'attributed'
-     GROUP BY campaign_id
-), acts AS (
+     GROUP BY campaign_id, fact
+    UNION ALL
     SELECT campaign_id,
-           count(*) FILTER (WHERE engagement_type = 'view') AS opens,
-           count(DISTINCT person) FILTER (WHERE engagement_type = 'view') AS unique_opens,
-           count(*) FILTER (WHERE interested) AS clicks,
-           count(DISTINCT person) FILTER (WHERE interested) AS unique_clicks,
-           count(*) FILTER (WHERE uncounted = 'unsubscribe_link') AS unsubscribe_clicks,
-           count(*) FILTER (WHERE attributed_at > created_at) AS parked,
-           min(event_timestamp) AS first_event_at,
-           max(event_timestamp) AS last_event_at
-      FROM (SELECT *,
-                   engagement_type = 'click' AND uncounted IS DISTINCT FROM 'unsubscribe_link' AS interested,
-                   -- Whoever it was: a subscriber, or where none is known, the reader of this one mail.
-                   coalesce(CAST(subscriber_id AS text), internet_message_id, CAST(azure_message_id AS text)) AS person
-              FROM azure_engagement_events
-             WHERE state = 'attributed') AS attributed
-     GROUP BY campaign_id
-)
-SELECT campaign_id,
-       coalesce(sent, 0) AS sent,
-       coalesce(delivered, 0) AS delivered,
-       coalesce(bounced_hard, 0) AS bounced_hard,
-       coalesce(bounced_soft, 0) AS bounced_soft,
-       coalesce(bounced_complaint, 0) AS bounced_complaint,
-       coalesce(opens, 0) AS opens,
-       coalesce(unique_opens, 0) AS unique_opens,
-       coalesce(clicks, 0) AS clicks,
-       coalesce(unique_clicks, 0) AS unique_clicks,
-       coalesce(unsubscribe_clicks, 0) AS unsubscribe_clicks,
-       coalesce(reports.parked, 0) + coalesce(acts.parked, 0) AS parked,
-       least(reports.first_event_at, acts.first_event_at) AS first_event_at,
-       greatest(reports.last_event_at, acts.last_event_at) AS last_event_at,
-       round(CAST(identified AS numeric) / nullif(sent, 0), 4) AS population_rate
-  FROM sent
-  FULL JOIN reports USING (campaign_id)
-  FULL JOIN acts USING (campaign_id);
+           -- An act counts where it has a row of its own, or listmonk's native row of the same act instead.
+           CASE WHEN uncounted = 'unsubscribe_link' THEN 'unsubscribe'
+                WHEN coalesce(uncounted, 'native') <> 'native' THEN NULL
+                WHEN lower(engagement_type) = 'view' THEN 'open'
+                WHEN lower(engagement_type) = 'click' THEN 'click' END AS fact,
+           count(*),
+           -- Whoever it was: a subscriber, or where none is known, the readers of this one mail.
+           count(DISTINCT coalesce(CAST(subscriber_id AS text), internet_message_id, CAST(azure_message_id AS text))),
+           count(*) FILTER (WHERE attributed_at > created_at),
+           min(event_timestamp),
+           max(event_timestamp)
+      FROM azure_engagement_events
+     WHERE state = 'attributed'
+     GROUP BY campaign_id, fact
+  ) AS facts
+ GROUP BY campaign_id;

@@ -6,7 +6,8 @@ CREATE TABLE IF NOT EXISTS attribution_native_marks (
     engagement_type text PRIMARY KEY CONSTRAINT attribution_native_marks_type_check CHECK (engagement_type IN ('view', 'click')),
     seen_id         bigint NOT NULL,
     pending_id      bigint NOT NULL,
-    pending_xid     bigint NOT NULL
+    pending_xid     bigint NOT NULL,
+    pending_at      timestamptz NOT NULL DEFAULT now()
 );
 
 -- What an operator must see: two keys that disagree, a Message-ID that was replaced on its way.
@@ -70,20 +71,23 @@ CREATE INDEX IF NOT EXISTS attribution_journal_row ON attribution_journal (table
 
 -- Attributed events to be told to the user's webhook, written in the transaction that attributes them.
 CREATE TABLE IF NOT EXISTS attribution_outbox (
-    id         bigserial PRIMARY KEY,
-    kind       text NOT NULL CONSTRAINT attribution_outbox_kind_check CHECK (kind IN ('engagement', 'delivery')),
-    event_row  bigint NOT NULL,
-    webhook_id uuid
+    id        bigserial PRIMARY KEY,
+    kind      text NOT NULL CONSTRAINT attribution_outbox_kind_check CHECK (kind IN ('engagement', 'delivery')),
+    event_row bigint NOT NULL
 );
-CREATE INDEX IF NOT EXISTS attribution_outbox_unsent ON attribution_outbox (id) WHERE webhook_id IS NULL;
-CREATE INDEX IF NOT EXISTS attribution_outbox_webhook ON attribution_outbox (webhook_id) WHERE webhook_id IS NOT NULL;
 
--- One call of that webhook: a batch of the outbox, tried until it is taken or given up.
+-- One call of that webhook: events cut from the outbox, by their rows, tried until they are taken or given up.
 CREATE TABLE IF NOT EXISTS attribution_webhooks (
     id              uuid PRIMARY KEY,
+    engagements     bigint[] NOT NULL,
+    deliveries      bigint[] NOT NULL,
     state           text NOT NULL DEFAULT 'waiting' CONSTRAINT attribution_webhooks_state_check CHECK (state IN ('waiting', 'given_up')),
     attempts        smallint NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    -- Until then the sender that took it is the only one that may send it.
+    leased_until    timestamptz,
+    last_attempt_at timestamptz,
+    failure         text CONSTRAINT attribution_webhooks_failure_check CHECK (failure IN ('away', 'refused', 'gone')),
     last_error      text,
     created_at      timestamptz NOT NULL DEFAULT now()
 );

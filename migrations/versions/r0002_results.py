@@ -28,11 +28,16 @@ LOOKUP = """USING brin (
     event_id text_bloom_ops (n_distinct_per_range = 700)
 ) WITH (pages_per_range = 32, autosummarize = on)"""
 
+#: Reports whose Message-ID attributed nothing.
+UNEXPLAINED = "(created_at) WHERE state <> 'attributed' OR matched_by IN ('azure_message_id', 'header')"
+#: A few bytes a page, as above. Rows come in the order of time, so a stretch of it is a stretch of pages.
+RECENT = "USING brin ({}) WITH (autosummarize = on)"
+
 
 def upgrade() -> None:
     """Reach the schema that db/tables.py describes."""
     online = Online.of_migration()
-    online.change("adding columns for results", read("events.sql"))
+    online.change("adding columns for results", read("events.sql"), read("tracking.sql"))
     online.change("creating tables for results", read("tables.sql"))
     for table in TABLES:
         online.index(f"{table}_lookup", table, LOOKUP)
@@ -47,6 +52,10 @@ def upgrade() -> None:
         "azure_engagement_events",
         "(internet_message_id) WHERE matched_by = 'link'",
     )
+    # For the rewrite alarm (db/sql/rewrites.sql), which looks at the last hours, every few minutes.
+    online.index("azure_delivery_events_unexplained", "azure_delivery_events", UNEXPLAINED)
+    online.index("azure_delivery_events_recent", "azure_delivery_events", RECENT.format("created_at"))
+    online.index("azure_message_tracking_recent", "azure_message_tracking", RECENT.format("sent_at"))
     online.change("creating the view campaign_stats", read("campaign_stats.sql"))
 
 

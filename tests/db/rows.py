@@ -36,6 +36,9 @@ def click(
         engagement_type="click",
         engagement_context="https://www.example.com/offer",
         user_agent="Mozilla/5.0",
+        uncounted=None,
+        link_campaign=None,
+        link_subscriber=None,
     )._replace(**fields)
 
 
@@ -43,7 +46,12 @@ def report(
     event_id: str, message: str | None = "<m@example.com>", azure: UUID | None = None, **fields: Any
 ) -> DeliveryEvent:
     return DeliveryEvent(
-        *click(event_id, message, azure)[:8], status="Delivered", status_reason=None, delivery_status_details=None
+        *click(event_id, message, azure)[:8],
+        status="Delivered",
+        status_reason=None,
+        delivery_status_details=None,
+        bounce_type=None,
+        recipient_domain=None,
     )._replace(**fields)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from azure.eventgrid import SystemEventNames
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.models import DeliveryEvent, EngagementEvent
+from tasks.bounces import BounceRules
 from tasks.eventgrid import Parsed, event_key, parse_body
 from tasks.reasons import Reason
 from tests.tasks.payloads import AZURE_MESSAGE_ID, RECEIVED_AT, SOURCE, body_of, cloud_event, delivery, engagement
@@ -52,6 +54,9 @@ def test_a_click_is_read_whole() -> None:
         engagement_type="click",
         engagement_context="https://www.example.com/offer",
         user_agent="Mozilla/5.0",
+        uncounted=None,
+        link_campaign=None,
+        link_subscriber=None,
     )
 
 
@@ -63,6 +68,51 @@ def test_a_delivery_report_is_read_whole() -> None:
         "recipientMailServerHostName": "mx1.example.net",
     }
     assert event.event_timestamp == datetime(2026, 1, 10, 10, 26, 32, 990_000, tzinfo=UTC)
+    assert (event.bounce_type, event.recipient_domain) == (None, "example.net")
+
+
+def test_a_click_on_a_tracked_link_names_campaign_and_subscriber() -> None:
+    link, campaign, subscriber = (f"0000000{n}-0000-4000-8000-000000000000" for n in (1, 2, 3))
+    event = one_engagement(
+        engagement("e1", engagementContext=f"https://news.example.com/link/{link}/{campaign}/{subscriber}")
+    )
+    assert (event.link_campaign, event.link_subscriber) == (UUID(campaign).bytes, UUID(subscriber).bytes)
+    assert event.uncounted is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "uncounted"),
+    [
+        ({"engagementContext": "https://example.com/unsubscribe?u=1"}, "unsubscribe_link"),
+        ({"engagementContext": ""}, None),
+        ({"engagementType": "view", "engagementContext": "https://example.com/unsubscribe"}, None),
+        ({"engagementType": "hover"}, "unknown_type"),
+    ],
+)
+def test_what_shows_no_interest_says_so_from_the_beginning(fields: dict[str, str], uncounted: str | None) -> None:
+    assert one_engagement(engagement("e1", **fields)).uncounted == uncounted
+
+
+def test_the_rules_say_which_reports_are_bounces() -> None:
+    rules = BounceRules(["FilteredSpam:complaint", "5.*:hard", "Bounced:soft"])
+    parsed = Parsed()
+    for number, (status, message) in enumerate(
+        [("bounced", "550 5.1.1 no such user"), ("Bounced", None), ("FilteredSpam", "550 5.7.1"), ("Delivered", "5.0.0")]
+    ):
+        event = delivery(f"d{number}", status=status, deliveryStatusDetails={"statusMessage": message})
+        parse_body(body_of(event), parsed, entry_id=None, received_at=RECEIVED_AT, bounces=rules)
+    assert [event.bounce_type for event in parsed.deliveries] == ["hard", "soft", "complaint", None]
+
+
+@pytest.mark.parametrize(
+    ("recipient", "domain"),
+    [("Ada@Mail.EXAMPLE.net", "mail.example.net"), ("", None), (None, None), ("<ada@example.net>", "example.net")],
+)
+def test_of_the_recipient_only_the_domain_is_kept(recipient: str | None, domain: str | None) -> None:
+    event = one_delivery(delivery("d1", recipient=recipient))
+    assert event.recipient_domain == domain
+    assert "ada" not in repr(event)
+    assert "Ada" not in repr(event)
 
 
 @pytest.mark.parametrize("make", [engagement, delivery])

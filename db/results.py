@@ -1,0 +1,77 @@
+"""What an event does once it is attributed: rows in listmonk's tables, incidents, a place in the outbox.
+
+Every function that attributes events calls this in its own transaction, so that nothing is attributed without its
+results, nor twice with them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from db.listmonk import acts
+from db.listmonk.tables import Listmonk, find_listmonk
+from db.outbox import enqueue
+
+#: How long listmonk's tables and settings are taken to be as they were, in seconds.
+_FRESH = 5.0
+
+
+@dataclass
+class Results:
+    """What is to become of attributed events. One for each process and database.
+
+    ``native_window`` is how far a native row of listmonk's may lie from an event to be the same act;
+    ``personal_parameters`` are the query parameters, in lower case, that differ from reader to reader; ``webhook``
+    tells whether attributed events are to be put into the outbox.
+    """
+
+    native_window: timedelta = timedelta(seconds=5)
+    personal_parameters: Collection[str] = frozenset()
+    webhook: bool = False
+    _listmonk: Listmonk | None = field(default=None, repr=False)
+    _read_at: float = field(default=0.0, repr=False)
+
+    def listmonk(self, conn: Connection) -> Listmonk:
+        """Return what there is of listmonk, as it was a few seconds ago at most."""
+        now = time.monotonic()
+        if self._listmonk is None or now - self._read_at > _FRESH:
+            self._listmonk = find_listmonk(conn)
+            self._read_at = now
+        return self._listmonk
+
+    def write(self, conn: Connection, *, engagements: Sequence[int] = (), deliveries: Sequence[int] = ()) -> None:
+        """Write the results of events, given by their row ids, that the transaction of ``conn`` has just attributed."""
+        listmonk = self.listmonk(conn)
+        if engagements and listmonk.present:
+            acts.note_disagreements(conn, engagements)
+            acts.count_acts(
+                conn,
+                listmonk,
+                engagements,
+                personal_parameters=self.personal_parameters,
+                window=self.native_window,
+            )
+        if deliveries and listmonk.bounces:
+            acts.count_bounces(conn, deliveries)
+        if self.webhook:
+            enqueue(conn, engagements=engagements, deliveries=deliveries)
+
+    def absorb_native(self, conn: Connection, engagements: Sequence[int]) -> int:
+        """Let native rows that came during our own transaction count these events, where they are one act.
+
+        Call it when that transaction has committed, in a new one. Returns how many were counted natively.
+        """
+        listmonk = self.listmonk(conn)
+        if not engagements or not listmonk.present:
+            return 0
+        return acts.absorb_native(conn, listmonk, engagements, window=self.native_window)
+
+    def watch_native(self, conn: Connection) -> int:
+        """Let native rows that came after our events count them, where they are one act; return how many."""
+        listmonk = self.listmonk(conn)
+        return acts.watch_native(conn, listmonk, window=self.native_window) if listmonk.present else 0
