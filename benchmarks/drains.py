@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -20,9 +20,18 @@ _STUCK_SECONDS: Final = 60.0
 
 
 def time_drain(
-    servers: Servers, client: redis.Redis, database_url: str, *, prepared: str, stream: str, processes: int
+    servers: Servers,
+    client: redis.Redis,
+    database_url: str,
+    *,
+    prepared: str,
+    stream: str,
+    processes: int,
+    settings: Mapping[str, str] | None = None,
 ) -> float:
     """Drain a copy of the stream ``prepared`` as ``stream``, and return the entries acknowledged per second.
+
+    ``settings`` are added to the environment of the drain processes.
 
     The clock is to see neither the start of the processes nor the filling of the stream, which takes longer than
     draining it. So the processes are started on empty streams, and when all wait in a blocking read, the prepared
@@ -32,7 +41,7 @@ def time_drain(
     Raises:
         Lost: an entry was left, or a process ended.
     """
-    with idle_drains(servers, client, database_url, processes):
+    with idle_drains(servers, client, database_url, processes, settings):
         started = time.perf_counter()
         client.copy(prepared, stream, replace=True)
         rate = _entries_per_second(client, stream, client.xlen(prepared), started)
@@ -41,13 +50,21 @@ def time_drain(
 
 
 @contextmanager
-def idle_drains(servers: Servers, client: redis.Redis, database_url: str, processes: int) -> Iterator[None]:
+def idle_drains(
+    servers: Servers,
+    client: redis.Redis,
+    database_url: str,
+    processes: int,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[None]:
     """Have ``processes`` drain processes running, which wait for the first entry of either stream."""
     for stream in (EVENTS, MESSAGES):
         fill_stream(client, stream, ())
     with ExitStack() as running:
         for number in range(processes):
-            running.enter_context(servers.process(f"drain-{number}", "tasks.drainer", database_url=database_url))
+            running.enter_context(
+                servers.process(f"drain-{number}", "tasks.drainer", database_url=database_url, settings=settings)
+            )
         wait_for_readers(client, processes)
         yield
 

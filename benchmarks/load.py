@@ -25,6 +25,11 @@ UNTRACKED: Final = 1_000_000_000
 #: Entries that travel to Redis in one write.
 _PIPELINED: Final = 1000
 
+_DELIVERED: Final = (
+    '"status":"Delivered","deliveryStatusDetails":{{"statusMessage":"No error.",'
+    '"recipientMailServerHostName":"mx1.example.net"}}'
+)
+
 #: An engagement report as Event Grid pushes it, of the length that most have: with its brackets, 900 bytes.
 _EVENT: Final = (
     '{{"id":"{event_id}","topic":"/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/rg-demo'
@@ -39,6 +44,18 @@ _EVENT: Final = (
 )
 
 
+#: The same for the other kinds: an open, and the report of a delivery.
+_OPEN: Final = _EVENT.replace('"https://www.example.com"', '""').replace('"click"', '"view"')
+_REPORT: Final = (
+    _EVENT.replace('"userActionTimestamp"', '"deliveryAttemptTimestamp"')
+    .replace(_EVENT[_EVENT.index('"engagementContext"') : _EVENT.index('}},"eventType"')], _DELIVERED)
+    .replace("EmailEngagementTrackingReportReceived", "EmailDeliveryReportReceived")
+)
+
+#: What twenty events of a campaign are: each mail is delivered, a good third is opened, some are clicked in.
+_CAMPAIGN: Final = (_REPORT, _OPEN) * 7 + (_REPORT, _EVENT) * 3
+
+
 def message_id(number: int) -> str:
     """Return the Message-ID of message ``number``. Neighbours in number are no neighbours in any index."""
     return f"<{_digest(str(number))}@mail.example.com>"
@@ -49,10 +66,10 @@ def event_id(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012x}"
 
 
-def event(number: int, of_message: int) -> str:
-    """Return event ``number``, a click in message ``of_message``."""
+def event(number: int, of_message: int, form: str = _EVENT) -> str:
+    """Return event ``number``, of message ``of_message``: a click, unless ``form`` is that of another."""
     azure = _digest(f"azure {of_message}")
-    return _EVENT.format(
+    return form.format(
         event_id=event_id(number),
         azure_message_id=f"{azure[:8]}-{azure[8:12]}-{azure[12:16]}-{azure[16:20]}-{azure[20:]}",
         internet_message_id=message_id(of_message),
@@ -66,6 +83,12 @@ def events(count: int, *, tracked: int, untracked_every: int | None = None) -> I
             yield event(number, UNTRACKED + number)
         else:
             yield event(number, number * 7919 % tracked)
+
+
+def campaign_events(count: int, *, tracked: int) -> Iterator[str]:
+    """Yield ``count`` events of all kinds, as a campaign brings them, of messages scattered over those ``tracked``."""
+    for number in range(count):
+        yield event(number, number * 7919 % tracked, _CAMPAIGN[number % len(_CAMPAIGN)])
 
 
 def event_bodies(made: Iterable[str], per_request: int) -> Iterator[bytes]:

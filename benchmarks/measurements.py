@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import drain, growth, latency, receiver, release, tracking
+from benchmarks import drain, growth, latency, receiver, release, results, tracking
 from benchmarks.bench import Bench
 from benchmarks.report import Figure
 
@@ -16,4 +16,5 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Bench], list[Figure]]]] = {
     "d": latency.measure,
     "e": release.measure,
     "f": growth.measure,
+    "g": results.measure,
 }

@@ -25,6 +25,7 @@ import redis
 
 from benchmarks.seeds import seed_messages, settle
 from db.migrate import upgrade
+from simulator.listmonk import install as install_listmonk
 from stack.errors import StackUnusable
 from stack.services import remove, services
 from stack.state import StateFolder
@@ -95,6 +96,17 @@ class Servers:
             upgrade(url)
         return url
 
+    def create_listmonk(self, *, subscribers: int) -> str:
+        """Make a migrated database inside listmonk's, with fifty campaigns."""
+        name = f"bench_{next(self._numbers)}"
+        self._order(f"CREATE DATABASE {name} TEMPLATE template1 STRATEGY FILE_COPY")
+        url = urlsplit(self._maintenance_url)._replace(path=f"/{name}").geturl()
+        with connect(url) as connection:
+            install_listmonk(connection, campaigns=50, subscribers=subscribers)
+            settle(connection, "campaigns", "subscribers")
+        upgrade(url)
+        return url
+
     @contextmanager
     def database(self, template_url: str | None = None) -> Iterator[str]:
         """Do `create_database` for the length of the context."""
@@ -104,9 +116,12 @@ class Servers:
         finally:
             self._order(f"DROP DATABASE {urlsplit(url).path.lstrip('/')} WITH (FORCE)")
 
-    def create_tracked(self, messages: int) -> str:
-        """Make a database in which messages 0 to ``messages`` - 1 are tracked, and nothing else is."""
-        url = self.create_database()
+    def create_tracked(self, messages: int, *, listmonk: bool = False) -> str:
+        """Make a database in which messages 0 to ``messages`` - 1 are tracked, and nothing else is.
+
+        With ``listmonk``, its tables are there, with the campaigns and subscribers of those messages.
+        """
+        url = self.create_listmonk(subscribers=messages) if listmonk else self.create_database()
         with connect(url) as connection:
             seed_messages(connection, messages)
             settle(connection, "azure_message_tracking")

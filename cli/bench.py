@@ -18,6 +18,7 @@ LETTERS = {
     "d": "latency of events",
     "e": "latency of releases",
     "f": "growth of park and store",
+    "g": "results and archive",
 }
 
 

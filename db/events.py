@@ -177,7 +177,12 @@ def record_events(
         attributed = _record(conn, _DELIVERIES, deliveries, recorded, parameters, listmonk=listmonk)
     if engagements:
         recorded.engagements = _record(conn, _ENGAGEMENTS, engagements, recorded, parameters, listmonk=listmonk)
-    results.write(conn, deliveries=attributed, engagements=recorded.engagements)
+    results.write(
+        conn,
+        deliveries=attributed,
+        engagements=recorded.engagements,
+        linked=any(event.link_campaign for event in engagements),
+    )
     return recorded
 
 

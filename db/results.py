@@ -44,11 +44,22 @@ class Results:
             self._read_at = now
         return self._listmonk
 
-    def write(self, conn: Connection, *, engagements: Sequence[int] = (), deliveries: Sequence[int] = ()) -> None:
-        """Write the results of events, given by their row ids, that the transaction of ``conn`` has just attributed."""
+    def write(
+        self,
+        conn: Connection,
+        *,
+        engagements: Sequence[int] = (),
+        deliveries: Sequence[int] = (),
+        linked: bool = True,
+    ) -> None:
+        """Write the results of events, given by their row ids, that the transaction of ``conn`` has just attributed.
+
+        ``linked`` is false if it is known that no tracked link is among what was clicked.
+        """
         listmonk = self.listmonk(conn)
         if engagements and listmonk.present:
-            acts.note_disagreements(conn, engagements)
+            if linked:
+                acts.note_disagreements(conn, engagements)
             acts.count_acts(
                 conn,
                 listmonk,

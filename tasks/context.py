@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -38,6 +39,7 @@ def make_context(settings: WorkerSettings) -> Context:
         personal_parameters=frozenset(settings.personal_parameters),
         webhook=settings.webhook_url is not None,
     )
+    archived = settings.archive_retention > timedelta(0)
     return Context(
         settings=settings,
         results=results,
@@ -48,12 +50,13 @@ def make_context(settings: WorkerSettings) -> Context:
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
-            MESSAGES: MessagePipeline(tracked_via="stream", results=results),
+            MESSAGES: MessagePipeline(tracked_via="stream", results=results, archived=archived),
             EVENTS: EventPipeline(
                 first_wait=settings.park_schedule[0],
                 jitter=settings.park_jitter_percent / 100,
                 results=results,
                 bounces=BounceRules(settings.bounce_types),
+                archived=archived,
             ),
         },
     )

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from db.archive import Packed, keep
 from db.events import Recorded, record_events
 from db.quarantine import quarantine
 from db.results import Results
+from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.bounces import BounceRules
 from tasks.eventgrid import NO_BOUNCES, Parsed, parse_body
@@ -20,12 +23,19 @@ from tasks.settling import settle
 from worker.json_parts import split_parts
 
 
+class EventRows(NamedTuple):
+    """A batch of events to be written, and its bodies for the archive."""
+
+    parsed: Parsed
+    packed: Packed | None
+
+
 @dataclass(frozen=True, slots=True)
 class EventPipeline:
     """What is done to events.
 
     ``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``. ``run_id`` is
-    the run that brings the events, if it is not the stream.
+    the run that brings the events, if it is not the stream. ``archived`` says whether bodies are kept for a replay.
     """
 
     first_wait: timedelta
@@ -33,16 +43,17 @@ class EventPipeline:
     results: Results = field(default_factory=Results)
     bounces: BounceRules = NO_BOUNCES
     run_id: int | None = None
+    archived: bool = False
     kind: str = "event"
 
-    def parse(self, bodies: Sequence[Body]) -> Parsed:
+    def parse(self, bodies: Sequence[Body]) -> EventRows:
         """Read every body; what cannot be read is among the result's malformed parts."""
         parsed = Parsed()
         for body, entry_id, received_at in bodies:
             parse_body(body, parsed, entry_id=entry_id, received_at=received_at, bounces=self.bounces)
-        return parsed
+        return EventRows(parsed, pack(bodies) if self.archived else None)
 
-    def record(self, engine: Engine, rows: Parsed) -> Drained:
+    def record(self, engine: Engine, rows: EventRows) -> Drained:
         """Write events and malformed parts in one transaction; after its commit, re-check what is unsettled.
 
         The race this closes: the drain reads the tracking table, finds nothing and parks; meanwhile a mailer's tracking
@@ -50,14 +61,17 @@ class EventPipeline:
         each side commits first and then looks again, in a new transaction: whoever commits last sees the other's row.
         The caller acknowledges only afterwards, so a crash in between has the batch redelivered and checked again.
         """
+        parsed = rows.parsed
 
         def attribute_or_park() -> Recorded:
             with engine.begin() as conn:
-                quarantine(conn, rows.malformed)
+                if rows.packed is not None:
+                    keep(conn, self.kind, rows.packed)
+                quarantine(conn, parsed.malformed)
                 return record_events(
                     conn,
-                    rows.deliveries,
-                    rows.engagements,
+                    parsed.deliveries,
+                    parsed.engagements,
                     first_wait=self.first_wait,
                     jitter=self.jitter,
                     results=self.results,
@@ -72,8 +86,8 @@ class EventPipeline:
             duplicates=recorded.duplicates,
             contradictions=recorded.contradictions,
             taught=recorded.taught,
-            ignored=rows.ignored,
-            quarantined=dict(Counter(part.reason for part in rows.malformed)),
+            ignored=parsed.ignored,
+            quarantined=dict(Counter(part.reason for part in parsed.malformed)),
         )
 
     def split(self, body: bytes) -> list[bytes]:

@@ -10,10 +10,12 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Engine
 
+from db.archive import Packed, keep
 from db.models import Malformed, TrackedMessage
 from db.quarantine import quarantine
 from db.results import Results
 from db.tracking import Tracked, message_ids, track_messages
+from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
 from tasks.patience import patiently
@@ -26,24 +28,30 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Messages:
-    """Send-trackings to be written, each with the body it came in, and the malformed ones."""
+    """Send-trackings to be written, each with the body it came in; the malformed ones; all bodies for the archive."""
 
     messages: list[TrackedMessage] = field(default_factory=list)
     bodies: list[Body] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
+    packed: Packed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePipeline:
-    """``tracked_via`` is the door, as it is stored with each message."""
+    """What is done to send-trackings.
+
+    ``tracked_via`` is the door, as it is stored with each message; ``archived`` says whether bodies are kept for a
+    replay.
+    """
 
     tracked_via: str
     results: Results = field(default_factory=Results)
+    archived: bool = False
     kind: str = "message"
 
     def parse(self, bodies: Sequence[Body]) -> Messages:
         """Read every body; what cannot be read is among the result's malformed parts."""
-        rows = Messages()
+        rows = Messages(packed=pack(bodies) if self.archived else None)
         for body in bodies:
             for tracking in parse_trackings(body.body, now=body.received_at):
                 if isinstance(tracking, Tracking):
@@ -63,6 +71,8 @@ class MessagePipeline:
 
         def track() -> Tracked:
             with engine.begin() as conn:
+                if rows.packed is not None:
+                    keep(conn, self.kind, rows.packed)
                 tracked = track_messages(conn, rows.messages)
                 refused = [self._refused(rows, position) for position in tracked.refused]
                 quarantine(conn, [*rows.malformed, *refused])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -119,9 +120,13 @@ def _link_ids(conn: Connection, clicks: Sequence[Row[Any]], personal_parameters:
     by_uuid = dict(_rows(conn, "find_links_by_uuid", uuids=sorted(set(tracked.values()))))
     found = {event: by_uuid[uuid] for event, uuid in tracked.items() if uuid in by_uuid}
     others = [click for click in clicks if click.id not in found and click.url]
+    personal = frozenset(personal_parameters)
     canonical = {
-        click.id: canonical_url(
-            click.url, personal_parameters=personal_parameters, subscriber_uuid=click.subscriber_uuid
+        click.id: _canonical(
+            click.url,
+            personal,
+            # Most URLs say nothing of their reader, and are then the same question for all of them.
+            click.subscriber_uuid if click.subscriber_uuid and click.subscriber_uuid in click.url.lower() else None,
         )
         for click in others
     }
@@ -136,6 +141,11 @@ def _link_ids(conn: Connection, clicks: Sequence[Row[Any]], personal_parameters:
         if url in by_url:
             found[click.id] = by_url[url]
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _canonical(url: str, personal_parameters: frozenset[str], subscriber_uuid: str | None) -> str | None:
+    return canonical_url(url, personal_parameters=personal_parameters, subscriber_uuid=subscriber_uuid)
 
 
 def _rows(conn: Connection, query: str, **parameters: Sequence[object]) -> Sequence[Any]:

@@ -44,8 +44,16 @@ class Tally:
         """
         if not events or not window:
             return 0
-        ours = self._acts(conn, "find_ours", ids=[-event for event in events])
-        if not ours or not self._native_near(conn, ours, window):
+        # Most often there is nothing native at all, or nothing so recent: that is to cost next to nothing.
+        newest = conn.execute(self._sql["glance"], {"below": sys.maxsize, "limit": 1}).one()
+        if not newest.rows:
+            return 0
+        ids = [-event for event in events]
+        since = conn.execute(self._sql["oldest_of_ours"], {"ids": ids}).scalar_one()
+        if since is None or self._floor(conn, since - window) is None:
+            return 0
+        ours = self._acts(conn, "find_ours", ids=ids)
+        if not self._native_near(conn, ours, window):
             return 0
         conn.execute(self._sql["one_at_a_time"])
         return self._settle(conn, ours, window)

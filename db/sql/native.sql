@@ -13,6 +13,9 @@ SELECT min(id) AS lowest_id, max(created_at) AS latest, count(*) AS rows
 SELECT max(id) AS highest_id, max(created_at) AS latest, count(*) AS rows
   FROM (SELECT id, created_at FROM {results} WHERE id < 0 AND id > :above ORDER BY id LIMIT :limit) AS newest;
 
+-- name: oldest_of_ours
+SELECT min(created_at) FROM {results} WHERE id = ANY(CAST(:ids AS bigint[]));
+
 -- name: find_ours
 SELECT -id AS id, campaign_id, subscriber_id, {link_id} AS link_id, created_at
   FROM {results}
