@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,16 @@ COMMANDS: Final = {
     "demo": "Play a small campaign and check every single event of it.",
     "bench": "Measure throughput and latency against their goals.",
     "migrate": "Bring the database to this release's schema.",
+    "stats": "Show the results of each campaign: bounces, opens, clicks.",
+    "events": "Write each event of a campaign, a person or a message.",
+    "accuracy": "Show how many clicks two independent keys prove.",
+    "why": "Tell how an event, a message or a number came about.",
+    "incidents": "Show keys that disagree, and Message-IDs that ACS has replaced.",
     "parked": "Show what waits for its message, and act on it.",
     "quarantine": "Show what could not be read, and why.",
+    "replay": "Run archived events and trackings through the pipeline again.",
+    "import": "Bring in events from dead letters, files, or the replaced system's log.",
+    "webhook": "Show what the webhook has not been told yet, and act on it.",
     "receiver": "Run the receiver.",
     "worker": "Run a Celery worker.",
     "beat": "Run the beat, one per installation.",
@@ -34,7 +43,9 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"cli.{name}"), name)
+        # A word that means something to Python has a line behind it: `import` is `import_` in cli/import_.py.
+        python_name = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = getattr(importlib.import_module(f"cli.{python_name}"), python_name)
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -117,8 +117,8 @@ def note_delivered(conn: Connection, webhook: Webhook) -> None:
 def note_failed(conn: Connection, webhook: Webhook, *, failure: Failure, error: str, wait: timedelta | None) -> bool:
     """Note a failed attempt and its ``error``, which must not repeat anything confidential; return whether it counted.
 
-    The next attempt is due after ``wait`` and up to a tenth more; with None the batch is given up, and kept. It does not
-    count when the lease has run out, or the batch was dropped, meanwhile.
+    The next attempt is due after ``wait`` and up to a tenth more; with None the batch is given up, and kept. It does
+    not count when the lease has run out, or the batch was dropped, meanwhile.
     """
     parameters = {
         "id": webhook.id,

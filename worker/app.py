@@ -21,7 +21,15 @@ kombu_guard.install()
 app = Celery(
     "attribution",
     task_cls="worker.private_task:PrivateTask",
-    include=["tasks.checks", "tasks.drain", "tasks.track", "tasks.parked"],
+    include=[
+        "tasks.checks",
+        "tasks.drain",
+        "tasks.track",
+        "tasks.parked",
+        "tasks.webhook",
+        "tasks.rewrites",
+        "tasks.purging",
+    ],
 )
 app.config_from_object("worker.celeryconfig")
 app.steps["worker"].add(DrainKeeper)

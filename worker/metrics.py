@@ -60,6 +60,10 @@ REDIS_MEMORY_RATIO = Gauge(
     "attribution_redis_memory_ratio",
     "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit.",
 )
+MESSAGE_WARNINGS = Counter(
+    "attribution_message_warnings_total",
+    "Trackings accepted by `POST /messages` whose Message-ID ACS would replace; the mailer was told.",
+)
 REDIS_WRITABLE = Gauge("attribution_redis_writable", "Whether Redis took the receiver's last trial write: 1 or 0.")
 
 # The drain.
@@ -72,6 +76,9 @@ EVENTS = Counter(
 MESSAGES = Counter(
     "attribution_messages_total", "Send-trackings by what became of them: tracked, known, refused.", ["outcome"]
 )
+INCIDENTS = Counter(
+    "attribution_incidents_total", "Incidents found, by kind: keys_disagree, message_id_replaced.", ["kind"]
+)
 QUARANTINED = Counter("attribution_quarantined_total", "Malformed events and trackings, by reason.", ["reason"])
 BATCH_ENTRIES = Histogram(
     "attribution_batch_entries",
@@ -80,6 +87,16 @@ BATCH_ENTRIES = Histogram(
     buckets=(1, 10, 100, 500, 1000, 2000, 5000),
 )
 BATCH_SECONDS = Histogram("attribution_batch_seconds", "Time to record a batch, commit and re-check.", ["stream"])
+
+# The webhook.
+
+WEBHOOKS = Counter(
+    "attribution_webhooks_total",
+    "Batches posted to the webhook, by what became of them: delivered, failed (and tried again), given_up.",
+    ["outcome"],
+)
+WEBHOOK_EVENTS = Counter("attribution_webhook_events_total", "Events in batches that the webhook took.")
+WEBHOOK_SECONDS = Histogram("attribution_webhook_seconds", "Time the webhook took to answer a post, or not to.")
 
 
 def observe_drained(stream: str, drained: _Drained, entries: int, seconds: float) -> None:

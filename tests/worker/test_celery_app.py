@@ -35,7 +35,14 @@ def celeryconfig() -> Iterator[Any]:
 def test_the_tasks_are_exactly_these_so_that_a_renamed_one_is_noticed(celeryconfig: Any) -> None:
     app.loader.import_default_modules()
     ours = {name for name, task in app.tasks.items() if task.__module__.startswith("tasks.")}
-    assert ours == {"drain_events", "sweep_parked", "track_message", "track_messages"}
+    assert ours == {
+        "detect_rewrites",
+        "drain_events",
+        "send_webhooks",
+        "sweep_parked",
+        "track_message",
+        "track_messages",
+    }
     for name in ours:
         assert isinstance(app.tasks[name], PrivateTask)
         assert celeryconfig.task_routes[name]["queue"] in ALL

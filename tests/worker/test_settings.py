@@ -13,6 +13,8 @@ from worker.settings import ReceiverSettings, WorkerSettings
 
 SECRET = "0123456789abcdef"
 DATABASE = "postgresql://user:hunter2@db.example.com/attribution"
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+WEBHOOK = {"webhook_url": "https://hooks.example.com/x", "webhook_secrets": WEBHOOK_SECRET}
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -59,6 +61,13 @@ def test_the_default_schedule_is_the_documented_one(monkeypatch: pytest.MonkeyPa
         (WorkerSettings, {"database_url": DATABASE, "claim_after": "0"}, "ATTRIBUTION_CLAIM_AFTER"),
         (WorkerSettings, {"database_url": DATABASE, "sweep_interval": "-2"}, "ATTRIBUTION_SWEEP_INTERVAL"),
         (WorkerSettings, {"database_url": DATABASE, "drain_processes": "-1"}, "ATTRIBUTION_DRAIN_PROCESSES"),
+        (WorkerSettings, {"database_url": DATABASE, **WEBHOOK, "webhook_url": "hunter2"}, "it is no URL"),
+        (WorkerSettings, {"database_url": DATABASE, **WEBHOOK, "webhook_url": "http://x/hunter2"}, "https://"),
+        (WorkerSettings, {"database_url": DATABASE, **WEBHOOK, "webhook_url": "ftp://127.0.0.1/hunter2"}, "no URL"),
+        (WorkerSettings, {"database_url": DATABASE, **WEBHOOK, "webhook_secrets": ""}, "must be signed"),
+        (WorkerSettings, {"database_url": DATABASE, "webhook_secrets": "hunter2"}, "each secret is whsec_"),
+        (WorkerSettings, {"database_url": DATABASE, "webhook_secrets": f"{WEBHOOK_SECRET},whsec_hunter2"}, "24 to 64"),
+        (WorkerSettings, {"database_url": DATABASE, "webhook_secrets": f"{WEBHOOK_SECRET}*hunter2"}, "base64"),
         (ReceiverSettings, {}, "anyone could post events"),
         (ReceiverSettings, {"event_secrets": "hunter2"}, "shorter than 16 characters"),
         (ReceiverSettings, {"insecure": "true", "host": "0.0.0.0"}, "loopback"),  # noqa: S104
@@ -94,3 +103,14 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
     environment(monkeypatch, database_url=DATABASE, event_secrets=SECRET)
     assert "hunter2" not in repr(WorkerSettings.read())
     assert SECRET not in repr(ReceiverSettings.read())
+    environment(monkeypatch, **WEBHOOK | {"webhook_url": "https://hooks.example.com/hunter2"})
+    assert "hunter2" not in repr(WorkerSettings.read())
+    assert WEBHOOK_SECRET not in repr(WorkerSettings.read())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9000/hook", "http://[::1]/hook", "http://localhost/hook"])
+def test_a_webhook_without_tls_is_for_loopback(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    environment(monkeypatch, database_url=DATABASE, **WEBHOOK | {"webhook_url": url})
+    webhook_url = WorkerSettings.read().webhook_url
+    assert webhook_url is not None
+    assert webhook_url.get_secret_value() == url
