@@ -152,7 +152,7 @@ def test_listmonk_shows_exact_counts_whatever_happens_on_the_way(
     listmonk.join(60)
     assert not listmonk.is_alive()
 
-    expected = Counter((act.campaign, act.reader, act.url) for act in story)
+    expected: Counter[Counted] = Counter((act.campaign, act.reader, act.url) for act in story)
     eventually(lambda: assert_empty(redis_client), within=60)
     eventually(lambda: _assert_counted(world, expected), within=60)
     with world.connect() as connection:
