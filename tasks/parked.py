@@ -70,14 +70,18 @@ def retry_due(ctx: Context) -> Swept:
 @app.task(name="watch_native")
 def watch_native() -> str:
     """Look at what listmonk has counted itself since the last time. Safe when run twice at once."""
-    ctx = context()
+    watched = watch(context())
+    return f"counted natively {watched}" if watched else "nothing new"
 
-    def watch() -> int:
+
+def watch(ctx: Context) -> int:
+    """Let listmonk's native rows count the events that they are one act with; return how many."""
+
+    def watch_once() -> int:
         with ctx.engine.begin() as conn:
             return ctx.results.watch_native(conn)
 
-    watched = patiently(watch)
-    return f"counted natively {watched}" if watched else "nothing new"
+    return patiently(watch_once)
 
 
 def _normalise_or_none(text: str) -> str | None:

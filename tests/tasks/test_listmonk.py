@@ -1,0 +1,178 @@
+"""The pipeline inside listmonk's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from simulator import listmonk as fake
+from tasks.context import Context, make_context
+from tasks.parked import retry_due, watch
+from tests.db.rows import stored
+from tests.tasks.payloads import body_of, delivery, engagement
+from tests.tasks.streams import drain, push_events, push_messages
+from worker.settings import WorkerSettings
+
+TRACKED = {"internet_message_id": "<c42@mail.example.com>", "campaign_id": 7, "subscriber_id": 12}
+ORPHAN = "<orphan@mail.example.com>"
+
+
+@pytest.fixture
+def settings(listmonk_database_url: str, redis_url: str) -> WorkerSettings:
+    overrides: dict[str, Any] = {"database_url": listmonk_database_url, "redis_url": redis_url, "claim_after": 0.001}
+    return WorkerSettings(**overrides)
+
+
+@pytest.fixture
+def ctx(settings: WorkerSettings) -> Iterator[Context]:
+    context = make_context(settings)
+    context.consumer.create_group()
+    yield context
+    context.engine.dispose()
+
+
+@pytest.fixture
+def listmonk(listmonk_database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(listmonk_database_url, autocommit=True) as connection:
+        yield connection
+
+
+def rows(listmonk: psycopg.Connection[Any], query: str) -> list[Any]:
+    return listmonk.execute(query.encode()).fetchall()
+
+
+def track_orphan(listmonk: psycopg.Connection[Any]) -> None:
+    """Track a message of a campaign that is not there, as rows from before the foreign keys may be."""
+    listmonk.execute("SET session_replication_role = replica")
+    listmonk.execute(
+        "INSERT INTO azure_message_tracking (internet_message_id, campaign_id, tracked_via) VALUES (%s, 999, 'x')",
+        [ORPHAN],
+    )
+    listmonk.execute("SET session_replication_role = DEFAULT")
+
+
+def test_from_the_stream_into_listmonks_tables(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    push_messages(redis_client, TRACKED)
+    push_events(
+        redis_client,
+        body_of(engagement("v", engagementType="View", engagementContext="")),
+        body_of(engagement("c", engagementContext="https://shop.example.com/?email=ada%40example.net&x=1")),
+        body_of(delivery("b", status="bounced", deliveryStatusDetails={"statusMessage": "452 4.2.2 mailbox full"})),
+    )
+    drain(ctx)
+    assert rows(listmonk, "SELECT campaign_id, subscriber_id FROM campaign_views") == [(7, 12)]
+    assert rows(
+        listmonk, "SELECT campaign_id, subscriber_id, url FROM link_clicks JOIN links ON links.id = link_id"
+    ) == [(7, 12, "https://shop.example.com/?x=1")]
+    assert rows(listmonk, "SELECT campaign_id, subscriber_id, type::text, source FROM bounces") == [
+        (7, 12, "soft", "azure")
+    ]
+
+
+def test_what_waited_is_counted_when_its_message_is_tracked(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    push_events(redis_client, body_of(engagement("v", engagementType="view")))
+    drain(ctx)
+    assert rows(listmonk, "SELECT count(*) FROM campaign_views") == [(0,)]
+    push_messages(redis_client, TRACKED)
+    drain(ctx)
+    assert rows(listmonk, "SELECT campaign_id, subscriber_id FROM campaign_views") == [(7, 12)]
+
+
+def test_an_event_of_a_campaign_that_is_gone_costs_itself_alone(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    track_orphan(listmonk)
+    push_messages(redis_client, TRACKED)
+    orphan = engagement("orphan", internet_message_id=ORPHAN, engagementType="view")
+    fine = [engagement(f"v{n}", engagementType="view") for n in range(5)]
+    push_events(redis_client, body_of(*fine[:3], orphan, *fine[3:]))
+    drained = drain(ctx)
+    assert drained.quarantined == {"campaign_or_subscriber_deleted": 1}
+    assert stored(ctx.engine).keys() == {f"v{n}" for n in range(5)}
+    assert rows(listmonk, "SELECT count(*) FROM campaign_views") == [(5,)]
+    assert rows(listmonk, "SELECT reason, detail FROM attribution_quarantine") == [
+        ("campaign_or_subscriber_deleted", "23503")
+    ]
+
+
+def test_a_campaign_deleted_while_its_events_are_swept_is_left_to_the_next_sweep(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_events(redis_client, body_of(engagement("orphan", internet_message_id=ORPHAN), engagement("fine")))
+    drain(ctx)
+    track_orphan(listmonk)
+    listmonk.execute(
+        "INSERT INTO azure_message_tracking (internet_message_id, campaign_id, tracked_via)"
+        " VALUES ('<c42@mail.example.com>', 7, 'x'); UPDATE azure_engagement_events SET next_attempt_at = now()"
+    )
+    with monkeypatch.context() as unaware:  # as a sweep is that has looked before the campaign went
+        from db import parking
+
+        unaware.setattr(parking, "_IN_LISTMONK", parking._ANYWHERE)
+        assert retry_due(ctx).attributed == 0
+    swept = retry_due(ctx)
+    assert (swept.attributed, swept.expired) == (1, 1)
+
+
+def test_the_watch_lets_native_rows_count_what_came_before_them(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    push_messages(redis_client, TRACKED)
+    push_events(redis_client, body_of(engagement("v", engagementType="view")))
+    drain(ctx)
+    (at,) = rows(listmonk, "SELECT created_at FROM campaign_views")[0]
+    native = fake.view(listmonk, 7, 12, at + timedelta(seconds=2))
+    assert watch(ctx) == 1
+    assert watch(ctx) == 0
+    assert rows(listmonk, "SELECT id FROM campaign_views") == [(native,)]
+
+
+def test_rules_and_window_are_those_of_the_settings(
+    settings: WorkerSettings, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    changed = settings.model_copy(
+        update={
+            "native_window": timedelta(0),
+            "bounce_types": ("Bounced:complaint",),
+            "personal_parameters": ("who",),
+        }
+    )
+    context = make_context(changed)
+    context.consumer.create_group()
+    link = fake.link(listmonk, "https://shop.example.com/?x=1")
+    push_messages(redis_client, TRACKED)
+    event = engagement("c", engagementContext="https://shop.example.com/?x=1&WHO=7")
+    fake.click(listmonk, 7, 12, link, event["data"]["userActionTimestamp"])
+    push_events(redis_client, body_of(event, delivery("b", status="Bounced")))
+    drain(context)
+    assert rows(listmonk, "SELECT link_id FROM link_clicks") == [(link,), (link,)]
+    assert rows(listmonk, "SELECT type::text FROM bounces") == [("complaint",)]
+    context.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("retention", "kept"), [(timedelta(days=14), [("event", 2), ("message", 1)]), (timedelta(0), [])]
+)
+def test_bodies_are_archived_with_their_batch(
+    settings: WorkerSettings,
+    redis_client: redis.Redis,
+    listmonk: psycopg.Connection[Any],
+    retention: timedelta,
+    kept: list[tuple[str, int]],
+) -> None:
+    context = make_context(settings.model_copy(update={"archive_retention": retention}))
+    context.consumer.create_group()
+    push_messages(redis_client, TRACKED)
+    push_events(redis_client, body_of(engagement("v")), b"not json")
+    drain(context)
+    assert rows(listmonk, "SELECT kind, bodies FROM attribution_archive ORDER BY kind") == kept
+    context.engine.dispose()
