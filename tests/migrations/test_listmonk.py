@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from db.migrate import upgrade
+from simulator import listmonk as fake
 from tests.migrations.catalogue import schema
 from tests.migrations.conftest import MakeDatabase, connect
 from tests.migrations.replaced_system import DELIVERY, ENGAGEMENT, TABLES, contents
@@ -96,3 +97,18 @@ def test_tables_of_another_mailer_are_not_taken_for_listmonks(empty_database_url
             for text in schema(connection)["constraints"].values()
             if "FOREIGN KEY" in text and "REFERENCES attribution_" not in text
         ]
+
+
+def test_ids_of_events_begin_behind_what_an_installation_that_is_gone_has_counted(empty_database_url: str) -> None:
+    with connect(empty_database_url) as connection:
+        fake.install(connection, campaigns=1)
+        connection.execute("INSERT INTO campaign_views (id, campaign_id) VALUES (-40, 1), (7, 1)")
+        connection.execute("INSERT INTO links (uuid, url) VALUES (gen_random_uuid(), 'https://www.example.com')")
+        connection.execute("INSERT INTO link_clicks (id, campaign_id, link_id) VALUES (-41, 1, 1)")
+    upgrade(empty_database_url)
+    with connect(empty_database_url) as connection:
+        event = connection.execute(
+            "INSERT INTO azure_engagement_events (engagement_type, event_timestamp, state)"
+            " VALUES ('view', now(), 'parked') RETURNING id"
+        ).fetchone()
+        assert event == (42,)
