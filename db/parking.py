@@ -11,7 +11,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, TextClause
 
-from db.listmonk.acts import note_late_disagreements
 from db.models import NOTHING, MessageIds, State
 from db.results import Results
 from db.sql import load_queries
@@ -84,8 +83,7 @@ def release(conn: Connection, ids: MessageIds, results: Results | None = None) -
     if not ids:
         return Released()
     results = results or Results()
-    listmonk = results.listmonk(conn).present
-    queries = _IN_LISTMONK if listmonk else _ANYWHERE
+    queries = _IN_LISTMONK if results.listmonk(conn).present else _ANYWHERE
     parameters = {"internet_message_ids": "\n".join(ids.internet), "azure_message_ids": "\n".join(map(str, ids.azure))}
     rows: dict[str, list[Row[Any]]] = {table: [] for table in EVENT_TABLES}
     for table in EVENT_TABLES:
@@ -93,8 +91,8 @@ def release(conn: Connection, ids: MessageIds, results: Results | None = None) -
             rows[table] += conn.execute(queries[table]["release_by_internet_message_id"], parameters)
         if ids.azure:
             rows[table] += conn.execute(queries[table]["release_by_azure_message_id"], parameters)
-    if listmonk and ids.internet:
-        note_late_disagreements(conn, ids.internet)
+    if ids.internet:
+        results.compare_late(conn, ids.internet)
     engagements = _write_results(conn, results, rows)
     return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])), engagements)
 

@@ -6,8 +6,9 @@ results, nor twice with them.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,6 +17,13 @@ from sqlalchemy import Connection
 from db.listmonk import acts
 from db.listmonk.tables import Listmonk, find_listmonk
 from db.outbox import enqueue
+
+_log = logging.getLogger(__name__)
+
+
+def _nobody(_count: int) -> None:
+    """Tell nobody."""
+
 
 #: How long listmonk's tables and settings are taken to be as they were, in seconds.
 _FRESH = 5.0
@@ -27,12 +35,14 @@ class Results:
 
     ``native_window`` is how far a native row of listmonk's may lie from an event to be the same act;
     ``personal_parameters`` are the query parameters, in lower case, that differ from reader to reader; ``webhook``
-    tells whether attributed events are to be put into the outbox.
+    tells whether attributed events are to be put into the outbox; ``noticed`` is told how many clicks named another
+    campaign or reader by their link than by their message.
     """
 
     native_window: timedelta = timedelta(seconds=5)
     personal_parameters: Collection[str] = frozenset()
     webhook: bool = False
+    noticed: Callable[[int], object] = _nobody
     _listmonk: Listmonk | None = field(default=None, repr=False)
     _read_at: float = field(default=0.0, repr=False)
 
@@ -59,7 +69,7 @@ class Results:
         listmonk = self.listmonk(conn)
         if engagements and listmonk.present:
             if linked:
-                acts.note_disagreements(conn, engagements)
+                self._notice(acts.note_disagreements(conn, engagements))
             acts.count_acts(
                 conn,
                 listmonk,
@@ -71,6 +81,16 @@ class Results:
             acts.count_bounces(conn, deliveries)
         if self.webhook:
             enqueue(conn, engagements=engagements, deliveries=deliveries)
+
+    def compare_late(self, conn: Connection, internet_message_ids: Collection[str]) -> None:
+        """Compare clicks that their link attributed with their messages, which were tracked only now."""
+        if self.listmonk(conn).present:
+            self._notice(acts.note_late_disagreements(conn, internet_message_ids))
+
+    def _notice(self, disagreements: int) -> None:
+        if disagreements:
+            _log.warning("%d clicks name another campaign or reader by their link than by their message", disagreements)
+            self.noticed(disagreements)
 
     def absorb_native(self, conn: Connection, engagements: Sequence[int]) -> int:
         """Let native rows that came during our own transaction count these events, where they are one act.

@@ -77,6 +77,7 @@ Index("azure_message_tracking_foreign", message_tracking.c.id, postgresql_where=
 Index(
     "azure_message_tracking_recent",
     message_tracking.c.sent_at,
+    message_tracking.c.campaign_id,
     postgresql_using="brin",
     postgresql_with={"autosummarize": "on"},
 )
@@ -128,6 +129,7 @@ def _events(name: str, *kind: SchemaItem) -> Table:
     )
     Index(f"{name}_waiting_azure", table.c.azure_message_id, postgresql_where=text(waiting.format("azure_message_id")))
     Index(f"{name}_due", table.c.next_attempt_at, postgresql_where=text("state = 'parked'"))
+    Index(f"{name}_unclaimed", table.c.azure_message_id, postgresql_where=text("event_key IS NULL"))
     Index(
         f"{name}_lookup",
         *(table.c[column] for column in _LOOKUP),

@@ -16,6 +16,7 @@ from tasks.batch import Pipeline
 from tasks.bounces import BounceRules
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
+from worker import metrics
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
 from worker.streams import EVENTS, MESSAGES
@@ -38,6 +39,7 @@ def make_context(settings: WorkerSettings) -> Context:
         native_window=settings.native_window,
         personal_parameters=frozenset(settings.personal_parameters),
         webhook=settings.webhook_url is not None,
+        noticed=metrics.INCIDENTS.labels("keys_disagree").inc,
     )
     archived = settings.archive_retention > timedelta(0)
     return Context(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from worker.messages import Problem, Warned
 
 _CLOSE = {"Connection": "close"}  # the rest of the body is not going to be read
 
@@ -21,6 +24,26 @@ TOO_LARGE: Final = JSONResponse({"error": "the body is larger than this receiver
 ENCODED: Final = JSONResponse({"error": "the body is compressed; send it as it is"}, 415, headers=_CLOSE)
 #: Not now. Tried again after thirty seconds.
 UNAVAILABLE: Final = JSONResponse({"error": "not now; send it again"}, 503, headers={"Retry-After": "30"})
+
+#: Most items that an answer names: it must not grow far beyond the request.
+_NAMED = 1000
+
+
+def accepted(count: int, warnings: Sequence[Warned]) -> Response:
+    """Say that ``count`` trackings are on the stream, and which of them will probably never match anything."""
+    answer: dict[str, Any] = {"accepted": count}
+    if warnings:
+        answer["warned"] = len(warnings)
+        answer["warnings"] = [
+            {"index": each.index, "field": each.field, "sentence": each.sentence} for each in warnings[:_NAMED]
+        ]
+    return JSONResponse(answer, 202)
+
+
+def invalid(problems: Sequence[Problem]) -> Response:
+    """Say which items are no send-trackings, and that none of the call was stored."""
+    named = [{"index": each.index, "field": each.field, "error": each.sentence} for each in problems[:_NAMED]]
+    return JSONResponse({"accepted": 0, "refused": len(problems), "errors": named}, 422)
 
 
 class Refused(Exception):

@@ -17,13 +17,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from worker import metrics
-from worker.answers import OK, UNAVAILABLE, Refused
+from worker.answers import OK, UNAVAILABLE, Refused, accepted, invalid
 from worker.backlog import BacklogWatch
 from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
 from worker.handshake import answer_options, validation_code
 from worker.logs import Throttle
-from worker.messages import Problem, Tracking, parse_trackings
+from worker.messages import Problem, Tracking, Warned, parse_trackings, warn_of
 from worker.request_body import BodyReader, CallerGone
 from worker.settings import ReceiverSettings
 from worker.stream_writer import StreamWriter
@@ -35,8 +35,6 @@ _log = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
 #: Bodies longer than this are parsed in a thread, so that events need not wait for them. Bytes.
 _LONG_BODY = 128 * 1024
-#: Most bad items that a 422 names: the answer must not grow far beyond the request.
-_NAMED_PROBLEMS = 1000
 
 
 @cache
@@ -129,25 +127,22 @@ class MessageEndpoint(_StreamEndpoint):
         self._watch.require_room(MESSAGES)
         body = await self._bodies.read(receive, headers)
         if len(body) > _LONG_BODY:
-            trackings, problems = await asyncio.to_thread(_sort, body)
+            trackings, problems, warnings = await asyncio.to_thread(_sort, body)
         else:
-            trackings, problems = _sort(body)
+            trackings, problems, warnings = _sort(body)
         if problems:
-            return _name(problems)
+            return invalid(problems)
         if trackings:
             await self._writer.append(MESSAGES, msgspec.json.encode(trackings))
-        return JSONResponse({"accepted": len(trackings)}, 202)
+        metrics.MESSAGE_WARNINGS.inc(len(warnings))
+        return accepted(len(trackings), warnings)
 
 
-def _sort(body: bytes) -> tuple[list[Tracking], list[Problem]]:
+def _sort(body: bytes) -> tuple[list[Tracking], list[Problem], list[Warned]]:
     items = parse_trackings(body, now=datetime.now(UTC))
     problems = [item for item in items if isinstance(item, Problem)]
-    return [item for item in items if isinstance(item, Tracking)], problems
-
-
-def _name(problems: list[Problem]) -> Response:
-    named = [{"index": p.index, "field": p.field, "error": p.sentence} for p in problems[:_NAMED_PROBLEMS]]
-    return JSONResponse({"accepted": 0, "refused": len(problems), "errors": named}, 422)
+    trackings = [item for item in items if isinstance(item, Tracking)]
+    return trackings, problems, [] if problems else warn_of(trackings)
 
 
 def _note_handshake(outcome: str, subscription: bytes | None) -> None:

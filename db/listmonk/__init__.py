@@ -1,4 +1,4 @@
-"""listmonk's own tables: the only place that reads their rows or writes to them. They are found, never made or changed.
+"""listmonk's own tables: the only place that writes to them. They are found, never made or changed.
 
 ``links``      what a clicked URL says: pure functions
 ``tables``     which of its tables are here, and what its settings ask for

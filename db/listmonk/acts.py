@@ -81,14 +81,18 @@ def count_bounces(conn: Connection, events: Sequence[int]) -> None:
     conn.execute(_QUERIES["count_bounces"], {"ids": events})
 
 
-def note_disagreements(conn: Connection, events: Sequence[int]) -> None:
-    """Make an incident of each of ``events`` whose clicked link names another campaign or reader than its message."""
-    conn.execute(_QUERIES["note_disagreements"], {"ids": events})
+def note_disagreements(conn: Connection, events: Sequence[int]) -> int:
+    """Make an incident of each of ``events`` whose clicked link names another campaign or reader than its message.
+
+    Returns how many are new.
+    """
+    return conn.execute(_QUERIES["note_disagreements"], {"ids": events}).rowcount
 
 
-def note_late_disagreements(conn: Connection, internet_message_ids: Collection[str]) -> None:
+def note_late_disagreements(conn: Connection, internet_message_ids: Collection[str]) -> int:
     """Do the same for clicks attributed by their link alone, whose messages are known only now."""
-    conn.execute(_QUERIES["note_late_disagreements"], {"internet_message_ids": "\n".join(internet_message_ids)})
+    parameters = {"internet_message_ids": "\n".join(internet_message_ids)}
+    return conn.execute(_QUERIES["note_late_disagreements"], parameters).rowcount
 
 
 def _count_clicks(

@@ -39,8 +39,11 @@ def upgrade() -> None:
     online = Online.of_migration()
     online.change("adding columns for results", read("events.sql"), read("tracking.sql"))
     online.change("creating tables for results", read("tables.sql"))
+    online.change("looking for rows of ours in listmonk's tables", read("ids.sql"))
     for table in TABLES:
         online.index(f"{table}_lookup", table, LOOKUP)
+        # For adoption (db/sql/adoption.sql): rows of the replaced system alone, so no insert of ours touches it.
+        online.index(f"{table}_unclaimed", table, "(azure_message_id) WHERE event_key IS NULL")
     online.index(
         "azure_engagement_events_native",
         "azure_engagement_events",
@@ -55,7 +58,7 @@ def upgrade() -> None:
     # For the rewrite alarm (db/sql/rewrites.sql), which looks at the last hours, every few minutes.
     online.index("azure_delivery_events_unexplained", "azure_delivery_events", UNEXPLAINED)
     online.index("azure_delivery_events_recent", "azure_delivery_events", RECENT.format("created_at"))
-    online.index("azure_message_tracking_recent", "azure_message_tracking", RECENT.format("sent_at"))
+    online.index("azure_message_tracking_recent", "azure_message_tracking", RECENT.format("sent_at, campaign_id"))
     online.change("creating the view campaign_stats", read("campaign_stats.sql"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import socket
 import subprocess
@@ -34,7 +35,8 @@ def attribution(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_where_the_table_says_and_says_what_the_table_says(name: str) -> None:
-    command = getattr(importlib.import_module(f"cli.{name}"), name)
+    python_name = f"{name}_" if keyword.iskeyword(name) else name
+    command = getattr(importlib.import_module(f"cli.{python_name}"), python_name)
     assert isinstance(command, click.Command)
     assert command.name == name
     assert command.get_short_help_str(limit=200).rstrip(".") == COMMANDS[name].rstrip(".")

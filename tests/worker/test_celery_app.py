@@ -38,10 +38,12 @@ def test_the_tasks_are_exactly_these_so_that_a_renamed_one_is_noticed(celeryconf
     assert ours == {
         "detect_rewrites",
         "drain_events",
+        "purge_archive",
         "send_webhooks",
         "sweep_parked",
         "track_message",
         "track_messages",
+        "watch_native",
     }
     for name in ours:
         assert isinstance(app.tasks[name], PrivateTask)

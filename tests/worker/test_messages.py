@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.messages import Problem, Tracking, parse_trackings, split_trackings
+from worker.message_id import normalise_message_id, would_be_replaced
+from worker.messages import Problem, Tracking, parse_trackings, split_trackings, warn_of
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 GOOD: dict[str, Any] = {"internet_message_id": "<c42.6f1d@mail.example.com>", "campaign_id": 7}
@@ -37,6 +38,7 @@ def test_every_field() -> None:
         azure_message_id=AZURE_ID.upper(),
         smtp_server_uuid=AZURE_ID,
         sent_at="2026-01-10T10:26:32Z",
+        recipient_domain="Example.NET",
         newer_than_we_are={"deep": [1]},
     ) == Tracking(
         campaign_id=7,
@@ -45,6 +47,7 @@ def test_every_field() -> None:
         subscriber_id=12,
         smtp_server_uuid=UUID(AZURE_ID),
         sent_at=datetime(2026, 1, 10, 10, 26, 32, tzinfo=UTC),
+        recipient_domain="example.net",
     )
 
 
@@ -110,6 +113,11 @@ def test_zone_of_an_instant_is_heeded() -> None:
         ({"azure_message_id": "not-a-uuid"}, "azure_message_id"),
         ({"azure_message_id": ""}, "azure_message_id"),
         ({"smtp_server_uuid": 5}, "smtp_server_uuid"),
+        ({"recipient_domain": ""}, "recipient_domain"),
+        ({"recipient_domain": 5}, "recipient_domain"),
+        ({"recipient_domain": "two words.example"}, "recipient_domain"),
+        ({"recipient_domain": "a\x00.example"}, "recipient_domain"),
+        ({"recipient_domain": "x" * 254}, "recipient_domain"),
         ({"sent_at": "2025-03-04T05:06:07"}, "sent_at"),
         ({"sent_at": "2025-03-04"}, "sent_at"),
         ({"sent_at": "yesterday"}, "sent_at"),
@@ -134,6 +142,71 @@ def test_item_is_refused_by_its_field(fields: dict[str, Any], field: str) -> Non
     for value in fields.values():
         if isinstance(value, str) and value:
             assert value not in problem.sentence, "a sentence is logged, and never repeats content"
+
+
+@pytest.mark.parametrize("given", ["example.net", " EXAMPLE.net. ", "ada@example.net", "<ada>@Example.Net"])
+def test_of_an_address_the_domain_alone_is_kept(given: str) -> None:
+    tracking = parse_one(**GOOD, recipient_domain=given)
+    assert isinstance(tracking, Tracking)
+    assert tracking.recipient_domain == "example.net"
+
+
+#: What Microsoft's page on reserved headers calls valid, and what RFC 2822 allows besides.
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "<guid@domain.com>".replace("domain", "mail.example"),
+        "<202501131823.34067409c4494c2c8b2de03ceb26f173-NVZOA======@mail.example.com>",
+        "<c42.6f1d@localhost>",
+        "<!#$%&'*+-/=?^_`{|}~@example.com>",
+        '<"quoted..local"@example.com>',
+        "<id@[192.0.2.1]>",
+    ],
+)
+def test_an_id_that_acs_keeps_earns_no_warning(kept: str) -> None:
+    assert would_be_replaced(normalise_message_id(kept)) is None
+
+
+@pytest.mark.parametrize(
+    ("replaced", "because"),
+    [
+        ("<5b1e3c44-0000-4000-8000-0000000000aa>", "has no @"),
+        ("<5b1e3c44.mail.example.com>", "has no @"),
+        ("<@mail.example.com>", "has nothing before the @"),
+        ("<c42@>", "has nothing after the @"),
+        ("<@>", "has nothing before the @"),
+        ("<.c42@mail.example.com>", "has a dot where none may stand"),
+        ("<c42@mail..example.com>", "has a dot where none may stand"),
+        ("<c42@mail.example.com.>", "has a dot where none may stand"),
+        ("<c42,1@mail.example.com>", "holds a character that may not stand in one"),
+        ("<a@b@mail.example.com>", "holds a character that may not stand in one"),
+        ("<c(42)@mail.example.com>", "holds a character that may not stand in one"),
+    ],
+)
+def test_an_id_that_acs_replaces_is_told_with_the_reason(replaced: str, because: str) -> None:
+    sentence = would_be_replaced(normalise_message_id(replaced))
+    assert sentence is not None
+    assert f"because it {because};" in sentence
+    assert replaced not in sentence
+
+
+def test_warnings_name_the_position_and_the_field() -> None:
+    good, bad = Tracking(campaign_id=7, internet_message_id="<a@b.example.com>"), Tracking(7, "<guid>")
+    azure_only = Tracking(campaign_id=7, azure_message_id=UUID(AZURE_ID))
+    assert [(each.index, each.field) for each in warn_of([good, bad, azure_only, bad])] == [
+        (1, "internet_message_id"),
+        (3, "internet_message_id"),
+    ]
+
+
+@given(st.text())
+def test_whatever_passes_for_a_message_id_can_be_judged(given_text: str) -> None:
+    try:
+        message_id = normalise_message_id(given_text)
+    except ValueError:
+        return
+    sentence = would_be_replaced(message_id)
+    assert sentence is None or sentence.startswith("ACS will replace this Message-ID")
 
 
 def test_campaign_is_required() -> None:
@@ -235,6 +308,7 @@ trackings = st.builds(
     azure_message_id=st.none() | st.uuids(),
     subscriber_id=st.none() | st.integers(1, 2**31 - 1),
     smtp_server_uuid=st.none() | st.uuids(),
+    recipient_domain=st.none() | st.from_regex(r"[a-z0-9-]{1,20}\.example", fullmatch=True),
     sent_at=st.none()
     | st.datetimes(
         datetime(2001, 1, 1),  # noqa: DTZ001 Hypothesis adds the zone

@@ -36,6 +36,31 @@ def test_a_422_names_a_thousand_items_and_counts_the_rest(caller: Caller) -> Non
     assert (answer.status, refused["refused"], len(refused["errors"])) == (422, 1500, 1000)
 
 
+def test_an_id_that_acs_would_replace_is_accepted_with_a_warning(caller: Caller, redis_client: redis.Redis) -> None:
+    before = caller.metric("attribution_message_warnings_total")
+    items = [TRACKING, TRACKING | {"internet_message_id": "<5b1e3c44-guid>"}]
+
+    answer = caller.post_messages(json.dumps(items).encode())
+
+    told = json.loads(answer.body)
+    assert (answer.status, told["accepted"], told["warned"]) == (202, 2, 1)
+    (warning,) = told["warnings"]
+    assert (warning["index"], warning["field"]) == (1, "internet_message_id")
+    assert "because it has no @" in warning["sentence"]
+    (entry,) = entries(redis_client, MESSAGES)
+    assert [each["internet_message_id"] for each in json.loads(entry[b"body"])] == [
+        "<c42.6f1d@mail.example.com>",
+        "<5b1e3c44-guid>",
+    ]
+    assert caller.metric("attribution_message_warnings_total") == before + 1
+
+
+def test_a_202_names_a_thousand_warnings_and_counts_the_rest(caller: Caller) -> None:
+    item = json.dumps(TRACKING | {"internet_message_id": "<guid>"}).encode()
+    told = json.loads(caller.post_messages(b"[" + b",".join([item] * 1500) + b"]").body)
+    assert (told["accepted"], told["warned"], len(told["warnings"])) == (1500, 1500, 1000)
+
+
 def test_messages_are_switched_off_without_a_secret(
     serve: ServeReceiver, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

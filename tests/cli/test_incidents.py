@@ -1,0 +1,113 @@
+"""`attribution incidents`: both kinds, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, text
+
+from cli.main import main
+from db.engine import create_engine
+
+HEADER = "x-ms-acsemail-validate-message-id: true"
+
+
+@pytest.fixture
+def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setenv("ATTRIBUTION_DATABASE_URL", database_url)
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def incident(engine: Engine, kind: str, subject: int, details: dict[str, Any]) -> None:
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO attribution_incidents (kind, subject_id, details)"
+                " VALUES (:kind, :subject, CAST(:d AS jsonb))"
+            ),
+            {"kind": kind, "subject": subject, "d": json.dumps(details)},
+        )
+
+
+def replaced(engine: Engine, subject: int = 1, cause: str = "form", *, certain: bool = False) -> None:
+    candidates = [{"message_id": "<guid>", "campaign_id": 64}, {"message_id": "<b@example.com>", "campaign_id": 65}]
+    report = {"event_id": "d1", "internet_message_id": "<new@example.org>"}
+    details = {"certain": certain, "cause": cause, "report": report, "candidates": candidates}
+    incident(engine, "message_id_replaced", subject, details)
+
+
+def disagreeing(engine: Engine) -> None:
+    sides = {"message": {"campaign_id": 7, "subscriber_id": 12}, "link": {"campaign_id": 8, "subscriber_id": None}}
+    incident(engine, "keys_disagree", 5, sides)
+
+
+def incidents(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["incidents", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_without_any_it_says_so(engine: Engine) -> None:
+    assert incidents() == "0 incidents.\n"
+
+
+def test_a_replaced_id_names_mails_campaigns_cause_and_the_header_that_stops_it(engine: Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO azure_delivery_events (event_id, internet_message_id, status, state, event_timestamp)"
+                " VALUES ('d1', '<new@example.org>', 'Delivered', 'parked', now())"
+            )
+        )
+    replaced(engine)
+    shown = incidents()
+    assert "event d1: ACS has probably replaced a Message-ID: the report of <new@example.org> is of" in shown
+    assert "<guid> of campaign 64, <b@example.com> of campaign 65" in shown
+    assert "its form is not that of a Message-ID" in shown
+    assert HEADER in shown
+    assert shown.endswith("\n1 incident.\n")
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"), [("duplicate", "an earlier mail had the same id"), ("unknown", "the cause is unknown")]
+)
+def test_each_cause_in_words(engine: Engine, cause: str, words: str) -> None:
+    replaced(engine, cause=cause, certain=True)
+    shown = incidents()
+    assert words in shown
+    assert "ACS has replaced a Message-ID" in shown
+    assert "event row 1, which is gone:" in shown
+
+
+def test_disagreeing_keys_tell_both_sides(engine: Engine) -> None:
+    disagreeing(engine)
+    shown = incidents()
+    assert "the message says campaign 7, subscriber 12, the clicked link says campaign 8; the message's word" in shown
+    assert HEADER not in shown
+
+
+def test_one_kind_and_a_limit(engine: Engine) -> None:
+    disagreeing(engine)
+    for subject in range(3):
+        replaced(engine, subject)
+    shown = incidents("--kind", "message_id_replaced", "--limit", "2")
+    assert "disagree" not in shown
+    assert len(re.findall(r"probably replaced", shown)) == 2
+    assert "3 incidents, 2 shown." in shown
+
+
+def test_as_json(engine: Engine) -> None:
+    disagreeing(engine)
+    replaced(engine)
+    document = json.loads(incidents("--format", "json"))
+    assert document["counts"] == {"keys_disagree": 1, "message_id_replaced": 1}
+    newest, oldest = document["incidents"]
+    assert (newest["kind"], newest["details"]["cause"]) == ("message_id_replaced", "form")
+    assert oldest["details"]["link"] == {"campaign_id": 8, "subscriber_id": None}
