@@ -33,14 +33,19 @@ class Context:
     pipelines: Mapping[str, Pipeline[Any]]
 
 
-def make_context(settings: WorkerSettings) -> Context:
-    """Build a context. Nothing connects before it is used."""
-    results = Results(
+def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Results:
+    """Return what is to become of attributed events, by the settings."""
+    return kind(
         native_window=settings.native_window,
         personal_parameters=frozenset(settings.personal_parameters),
         webhook=settings.webhook_url is not None,
         noticed=metrics.INCIDENTS.labels("keys_disagree").inc,
     )
+
+
+def make_context(settings: WorkerSettings) -> Context:
+    """Build a context. Nothing connects before it is used."""
+    results = make_results(settings)
     archived = settings.archive_retention > timedelta(0)
     return Context(
         settings=settings,

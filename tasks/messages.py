@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -55,7 +56,7 @@ class MessagePipeline:
         for body in bodies:
             for tracking in parse_trackings(body.body, now=body.received_at):
                 if isinstance(tracking, Tracking):
-                    rows.messages.append(self._row(tracking))
+                    rows.messages.append(self._row(tracking, body.received_at))
                     rows.bodies.append(body)
                 else:
                     part = malformed(self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:])
@@ -92,14 +93,14 @@ class MessagePipeline:
         """Return the trackings of one call, each as it stands."""
         return split_trackings(body)
 
-    def _row(self, tracking: Tracking) -> TrackedMessage:
+    def _row(self, tracking: Tracking, received_at: datetime) -> TrackedMessage:
         return TrackedMessage(
             tracking.internet_message_id,
             _bytes(tracking.azure_message_id),
             tracking.campaign_id,
             tracking.subscriber_id,
             _bytes(tracking.smtp_server_uuid),
-            tracking.sent_at,
+            tracking.sent_at or received_at,
             self.tracked_via,
             tracking.recipient_domain,
         )

@@ -1,0 +1,249 @@
+"""`attribution import` and `attribution replay`, as an operator uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, text
+
+from cli.main import main
+from db.archive import keep
+from db.engine import create_engine
+from tasks.archiving import pack
+from tasks.batch import Body, Drained, Pipeline, work
+from tests.dump import RUNS, dump
+from tests.tasks.payloads import RECEIVED_AT, body_of, engagement
+
+ONE = "<1@example.com>"
+THE_DAY = ("--since", "2026-01-10", "--until", "2026-01-11")
+
+
+@pytest.fixture
+def engine(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setenv("ATTRIBUTION_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "200")
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def attribution(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def lines(result: Result) -> dict[str, str]:
+    """Return what stands behind each label."""
+    shown = [line.split("  ", 1) for line in result.stdout.splitlines()]
+    return {line[0]: " ".join(line[1].split()) for line in shown if len(line) == 2}
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as conn:
+        conn.execute(text(statement))
+
+
+def track(engine: Engine) -> None:
+    execute(
+        engine,
+        "INSERT INTO azure_message_tracking (internet_message_id, campaign_id, tracked_via)"
+        f" VALUES ('{ONE}', 7, 'test')",
+    )
+
+
+def written(path: Path, *events: object) -> Path:
+    path.write_bytes(body_of(*events))
+    return path
+
+
+def parked(number: int) -> dict[str, object]:
+    """Return an event of a message that nobody tracks, by neither id."""
+    azure = f"5b1e3c44-0000-4000-8000-{number:012}"
+    return engagement(f"e{number}", internet_message_id=f"<{number}@example.com>", messageId=azure)
+
+
+def test_an_import_says_what_was_new_known_malformed_and_skipped_and_the_second_changes_nothing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    track(engine)
+    one = engagement("e1", internet_message_id=ONE)
+    foreign = {"id": "x", "topic": "/t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
+    path = written(tmp_path / "events.json", one, one, parked(2), {"no": "event"}, foreign)
+    result = attribution("import", path)
+    assert result.exit_code == 0
+    assert lines(result) == {
+        "sources read": "1",
+        "new events, attributed": "1 internet_message_id 1",
+        "new events, parked": "1 their messages are not tracked",
+        "events that were known": "1",
+        "malformed": "1 event_type_invalid 1",
+        "skipped": "1 none of the events that we follow",
+    }
+    before = dump(engine)
+    assert lines(attribution("import", path)) == {
+        "files imported before": "1 --again reads them once more",
+        "new events, attributed": "0",
+        "new events, parked": "0",
+    }
+    assert dump(engine) == before
+    assert lines(attribution("import", "--again", path))["events that were known"] == "3"
+    assert dump(engine, without=RUNS) == {table: rows for table, rows in before.items() if table not in RUNS}
+
+
+def test_a_dry_run_of_an_import_shows_the_same_and_changes_nothing(engine: Engine, tmp_path: Path) -> None:
+    track(engine)
+    path = written(tmp_path / "events.json", engagement("e1", internet_message_id=ONE), parked(2))
+    before = dump(engine)
+    rehearsed = attribution("import", "--dry-run", path)
+    assert dump(engine) == before
+    assert rehearsed.stdout.endswith("A dry run: nothing was changed.\n")
+    assert lines(attribution("import", path)) == lines(rehearsed)
+
+
+def test_a_folder_is_searched_and_a_file_that_cannot_be_read_is_named_while_the_others_go_on(
+    engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    written(tmp_path / "sub" / "good.json", parked(1))
+    cut = written(tmp_path / "cut.json", parked(2), parked(3))
+    cut.write_bytes(cut.read_bytes()[:-40])
+    result = attribution("import", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == f"{cut} could not be read: it ends in the middle of an event.\n"
+    assert lines(result)["new events, parked"].startswith("2 ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything may be read by root")
+def test_a_file_that_may_not_be_read_is_named(engine: Engine, tmp_path: Path) -> None:
+    closed = written(tmp_path / "closed.json", parked(1))
+    closed.chmod(0)
+    result = attribution("import", closed)
+    assert (result.exit_code, result.stderr) == (1, f"{closed} could not be read: permission denied.\n")
+
+
+def test_an_import_of_nothing_says_what_to_give(engine: Engine, tmp_path: Path) -> None:
+    assert "Name files or folders, or give --webhook-logs." in attribution("import").stderr
+    assert "There is no file of events there" in attribution("import", tmp_path).stderr
+    assert "does not exist" in attribution("import", tmp_path / "gone.json").stderr
+    absent = attribution("import", "--webhook-logs")
+    assert (absent.exit_code, absent.stderr) == (
+        1,
+        "This database holds no webhook_logs of the replaced system. Check ATTRIBUTION_DATABASE_URL.\n",
+    )
+
+
+def test_webhook_logs_go_on_behind_the_last_row_read(engine: Engine) -> None:
+    execute(
+        engine,
+        "CREATE TABLE webhook_logs (id bigserial PRIMARY KEY, webhook_type text, request_body text,"
+        " created_at timestamptz DEFAULT now())",
+    )
+    insert = "INSERT INTO webhook_logs (webhook_type, request_body) VALUES ('azure', '{}')"
+    execute(engine, insert.format(json.dumps([parked(1)])))
+    execute(engine, "INSERT INTO webhook_logs (webhook_type, request_body) VALUES ('ses', 'no JSON')")
+    first = lines(attribution("import", "--webhook-logs"))
+    assert first["new events, parked"].startswith("1 ")
+    assert first["skipped"].startswith("1 ")
+    before = dump(engine)
+    assert lines(attribution("import", "--webhook-logs")) == {"new events, attributed": "0", "new events, parked": "0"}
+    assert dump(engine) == before
+    execute(engine, insert.format(json.dumps([parked(2)])))
+    assert lines(attribution("import", "--webhook-logs"))["new events, parked"].startswith("1 ")
+
+
+def test_an_interrupted_import_says_that_the_same_command_goes_on(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "events.json", *map(parked, range(4)))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.cutting.BATCH_BODIES", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.imports.importing.count_stored_twice", interrupt)
+        result = attribution("import", path)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "Stopped. What was imported stays. The same command goes on from here." in result.stderr
+
+
+# Replay.
+
+
+def archive(engine: Engine, *events: object) -> None:
+    with engine.begin() as conn:
+        keep(conn, "event", pack([Body(body_of(*events), None, RECEIVED_AT)]))
+
+
+def test_a_replay_says_what_came_back_and_the_second_that_all_is_known(engine: Engine) -> None:
+    track(engine)
+    archive(engine, engagement("e1", internet_message_id=ONE), parked(2))
+    before = dump(engine)
+    rehearsed = attribution("replay", *THE_DAY, "--dry-run")
+    assert dump(engine) == before
+    result = attribution("replay", *THE_DAY)
+    assert result.exit_code == 0
+    assert lines(result) == {
+        "bodies replayed": "1",
+        "new trackings": "0",
+        "trackings that were known": "0",
+        "new events, attributed": "1 internet_message_id 1",
+        "new events, parked": "1 their messages are not tracked",
+        "events that were known": "0",
+        "malformed": "0",
+    }
+    assert lines(rehearsed) == lines(result)
+    assert "A dry run: nothing was changed." in rehearsed.stdout
+    after = dump(engine, without=RUNS)
+    assert lines(attribution("replay", *THE_DAY))["events that were known"] == "2"
+    assert dump(engine, without=RUNS) == after
+
+
+def test_a_time_of_which_nothing_is_kept_is_answered_with_what_is(engine: Engine) -> None:
+    assert attribution("replay", "--since", "7d").output == "Nothing of that time is in the archive, which is empty.\n"
+    archive(engine, parked(1))
+    assert attribution("replay", "--since", "2020-01-01", "--until", "2020-01-02").output == (
+        "Nothing of that time is in the archive, which holds what came from 2026-01-10T10:30:00Z to"
+        " 2026-01-10T10:30:00Z.\n"
+    )
+    assert "--since has to be before --until" in attribution("replay", "--since", "1h", "--until", "2h").stderr
+
+
+def test_an_interrupted_replay_says_how_to_go_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive(engine, parked(1))
+    with engine.begin() as conn:
+        keep(conn, "event", pack([Body(b"{}", None, RECEIVED_AT + timedelta(hours=1))]))
+    monkeypatch.setattr("tasks.cutting.BATCH_BODIES", 1)
+
+    calls = iter([work])
+
+    def interrupted(pipeline: Pipeline[Any], engine: Engine, bodies: Sequence[Body]) -> Drained:
+        step = next(calls, None)
+        if step is None:
+            raise KeyboardInterrupt
+        return step(pipeline, engine, bodies)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.replay.work", interrupted)
+        result = attribution("replay", *THE_DAY)
+    assert result.exit_code == 130
+    going_on = "attribution replay --since 2026-01-10T10:30:00Z --until 2026-01-11T00:00:00Z"
+    assert (
+        f"Stopped in the events that came at 2026-01-10T10:30:00Z. What was replayed stays. To go on: {going_on}"
+        in (result.stderr)
+    )
+    assert attribution(*going_on.split()[1:]).exit_code == 0
+
+
+def test_a_damaged_row_of_the_archive_is_named_and_fails_the_command(engine: Engine) -> None:
+    archive(engine, parked(1))
+    execute(engine, "UPDATE attribution_archive SET content = 'damaged'")
+    result = attribution("replay", *THE_DAY)
+    assert result.exit_code == 1
+    assert "1 rows of attribution_archive cannot be read" in result.stderr

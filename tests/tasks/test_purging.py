@@ -1,0 +1,71 @@
+"""The purge of the archive, as beat's tick runs it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db.archive import keep
+from tasks import purging
+from tasks.archiving import pack
+from tasks.batch import Body
+from tasks.context import Context, make_context
+from worker.settings import WorkerSettings
+
+
+def context(database_url: str, retention: str = "P14D") -> Context:
+    overrides: dict[str, Any] = {"database_url": database_url, "archive_retention": retention}
+    return make_context(WorkerSettings(**overrides))
+
+
+def archive(ctx: Context, *ages: timedelta) -> None:
+    with ctx.engine.begin() as conn:
+        for age in ages:
+            keep(conn, "event", pack([Body(b"{}", None, datetime.now(UTC) - age)]))
+
+
+def count(ctx: Context) -> int:
+    with ctx.engine.begin() as conn:
+        return int(conn.execute(text("SELECT count(*) FROM attribution_archive")).scalar_one())
+
+
+def test_bodies_are_kept_for_as_long_as_the_setting_says(database_url: str) -> None:
+    ctx = context(database_url)
+    archive(ctx, timedelta(days=15), timedelta(days=14, minutes=1), timedelta(days=13, hours=23), timedelta(0))
+    assert purging.purge_older(ctx) == 2
+    assert purging.purge_older(ctx) == 0
+    assert count(ctx) == 2
+    ctx.engine.dispose()
+
+
+def test_a_retention_of_zero_removes_what_an_earlier_one_kept(database_url: str) -> None:
+    ctx = context(database_url, "0")
+    archive(ctx, timedelta(days=3), timedelta(seconds=1))
+    assert purging.purge_older(ctx) == 2
+    ctx.engine.dispose()
+
+
+def test_what_is_more_than_one_transaction_takes_is_removed_in_several(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "PURGE_LIMIT", 3)
+    ctx = context(database_url)
+    archive(ctx, *[timedelta(days=20)] * 8)
+    assert purging.purge_older(ctx) == 8
+    assert count(ctx) == 0
+    ctx.engine.dispose()
+
+
+def test_a_run_that_takes_too_long_leaves_the_rest_to_the_next(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "PURGE_LIMIT", 1)
+    monkeypatch.setattr(purging, "PURGE_RUN", timedelta(0))
+    ctx = context(database_url)
+    archive(ctx, timedelta(days=20))
+    assert purging.purge_older(ctx) == 0
+    assert count(ctx) == 1
+    ctx.engine.dispose()
