@@ -231,7 +231,7 @@ def test_a_bounce_of_nobody_in_particular_has_no_row(engine: Engine, listmonk: L
     assert stored(engine, "azure_delivery_events")["b"][0] == "attributed"
 
 
-def links_uuids(listmonk: Listmonk, campaign: int, subscriber: int) -> dict[str, bytes]:
+def links_uuids(listmonk: Listmonk, campaign: int, subscriber: int) -> dict[str, Any]:
     row = listmonk.execute(
         "SELECT c.uuid, s.uuid FROM campaigns AS c, subscribers AS s WHERE c.id = %s AND s.id = %s",
         [campaign, subscriber],
