@@ -19,15 +19,18 @@ import click
 def demo(seed: int, state_dir: Path) -> None:
     """Play a small campaign and check every single event of it.
 
-    Starts PostgreSQL, Redis, receiver, worker and beat; plays a mailer and Event Grid to them; compares the database
-    with what was sent, event by event; and stops everything. Ends with 1 if a single event is off. If
-    ATTRIBUTION_DATABASE_URL and ATTRIBUTION_REDIS_URL name servers of yours, those are used, and left as they were.
+    Starts PostgreSQL, Redis, receiver, worker and beat; plays listmonk, a mailer and Event Grid to them; repairs what
+    the replaced system has credited wrongly; compares the database with what was sent, event by event and row by row;
+    and stops everything. Ends with 1 if a single one is off. If ATTRIBUTION_DATABASE_URL and ATTRIBUTION_REDIS_URL name
+    servers of yours, those are used, and left as they were.
     """
     from rich.console import Console
 
+    from cli.demo_figures import further_line
     from cli.demo_play import play
     from cli.demo_world import Unsound, World, await_drain, empty_database, empty_redis
     from db.migrate import upgrade
+    from simulator import oracle, past
     from stack.processes import Supervisor
     from stack.services import services
     from stack.state import StateFolder
@@ -38,6 +41,8 @@ def demo(seed: int, state_dir: Path) -> None:
     console = Console(highlight=False)
     console.print("Starting PostgreSQL, Redis, receiver, worker and beat …", style="dim")
     with services(state_dir) as servers, empty_database(servers) as database_url, empty_redis(servers) as redis_url:
+        with oracle.connect(database_url) as connection:
+            accident = past.install(connection)
         upgrade(database_url)
         world = World(database_url, redis_url, port=StateFolder(state_dir).endpoint("receiver").port)
         ledger, log = state_dir / "truth.jsonl", state_dir / "processes.log"
@@ -46,7 +51,7 @@ def demo(seed: int, state_dir: Path) -> None:
         def tell_story() -> None:
             nonlocal sound
             await_drain(redis_url)
-            sound = play(world, seed=seed, ledger=ledger, console=console)
+            sound = play(world, accident, seed=seed, ledger=ledger, console=console)
             raise TheEnd
 
         with log.open("w") as lines:
@@ -59,4 +64,5 @@ def demo(seed: int, state_dir: Path) -> None:
             except TheEnd:
                 console.print("Everything is stopped again.", style="dim")
         if not sound:
-            raise Unsound(f"Not every event is where it belongs. See {ledger} and {log}.")
+            raise Unsound(f"Not everything is where it belongs. See {ledger} and {log}.")
+        console.print(further_line())

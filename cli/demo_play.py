@@ -1,4 +1,4 @@
-"""Plays the demo's story to the running system, shows it, and has the oracle judge where it all ended."""
+"""Plays the demo's story to the running system, has the past repaired, and has the oracle judge where it all ended."""
 
 from __future__ import annotations
 
@@ -10,19 +10,31 @@ from typing import Final
 
 from rich.console import Console
 
-from cli.demo_view import Stage, campaign_table, replaced_rule_line, suppressed_line
+from cli.demo_figures import (
+    campaign_table,
+    listmonk_table,
+    repair_intro,
+    repair_line,
+    repair_output,
+    replaced_rule_line,
+    suppressed_line,
+)
+from cli.demo_view import Stage
 from cli.demo_world import World
 from simulator import oracle
-from simulator.campaigns import figures_by_campaign
+from simulator.accident import Accident
+from simulator.campaigns import figures_by_campaign, listmonk_by_campaign
 from simulator.doors import CeleryDoor, HttpDoor, StreamDoor
 from simulator.eventgrid import Conduct
-from simulator.oracle import Verdict
+from simulator.pixel import Pixel
+from simulator.repair_oracle import judge_repair
 from simulator.replaced_rule import misattributed
 from simulator.report import verdict_report
 from simulator.run import simulation
 from simulator.story import Story, tell
 from simulator.subscription import Subscription
 from simulator.truth import Truth
+from simulator.verdict import Verdict
 
 #: How many of our seconds one of the story's lasts, and one of Event Grid's waits.
 _SCALE: Final = 1 / 60
@@ -32,8 +44,8 @@ _PATIENCE: Final = 15.0
 _LENGTH: Final = timedelta(minutes=16)
 
 
-def play(world: World, *, seed: int, ledger: Path, console: Console) -> bool:
-    """Play the story, print what came of it, and say whether every event is where it belongs.
+def play(world: World, accident: Accident, *, seed: int, ledger: Path, console: Console) -> bool:
+    """Play the story, repair what was wrong before it, print what came of it, and say whether all is where it belongs.
 
     ``ledger`` is where the truth is saved, whatever happens.
     """
@@ -46,15 +58,20 @@ def play(world: World, *, seed: int, ledger: Path, console: Console) -> bool:
         truth.save(ledger)
     with oracle.connect(world.database_url) as connection:
         figures = figures_by_campaign(truth, connection)
-    console.print(campaign_table(figures))
-    if verdict.sound:
-        console.print(suppressed_line(figures))
-    console.print(replaced_rule_line(misattributed(truth)))
-    console.print(verdict_report(verdict))
+        console.print(campaign_table(figures))
+        if verdict.sound:
+            console.print(suppressed_line(figures))
+        console.print(replaced_rule_line(misattributed(truth)))
+        console.print("", listmonk_table(listmonk_by_campaign(connection)), "", repair_intro(), sep="\n")
+        console.print(repair_output(world.run("backfill", columns=console.width)), style="dim", soft_wrap=True)
+        faults = judge_repair(accident, connection)
+        # Once more: what puts the past right must leave the present as it is.
+        verdict = oracle.judge(truth, connection)
+    console.print(repair_line(accident, faults), "", verdict_report(verdict), sep="\n")
     if given_up:
         console.print(f"Event Grid gave up {given_up:,} events.", style="bold red")
     console.print(f"Played in {time.monotonic() - started:.0f} s.", style="dim")
-    return verdict.sound and not given_up
+    return verdict.sound and not given_up and not faults
 
 
 async def _play(world: World, story: Story, truth: Truth, seed: int, console: Console) -> tuple[Verdict, int]:
@@ -69,6 +86,7 @@ async def _play(world: World, story: Story, truth: Truth, seed: int, console: Co
             CeleryDoor(world.redis_url),
         ],
         truth=truth,
+        pixel=Pixel(world.database_url, truth=truth),
         seed=seed,
         scale=_SCALE,
         conduct=Conduct(scale=_SCALE, connections=8, reorder=20, redeliver=0.08),

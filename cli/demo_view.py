@@ -1,11 +1,10 @@
-"""How the demo looks: what happens while it happens, and the figures at the end."""
+"""How the demo looks while it plays."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator import oracle
-from simulator.campaigns import Figures
 from simulator.run import Simulation
-from simulator.story import NAMES, RUNNING, Story
+from simulator.story import Story
 from simulator.truth import Truth
 
 #: Seconds between two looks at the database.
@@ -104,36 +102,3 @@ class Stage:
 
 def _bar(completed: int, total: int, colour: str) -> ProgressBar:
     return ProgressBar(total=max(total, 1), completed=completed, width=_SPARKS, complete_style=colour)
-
-
-def campaign_table(figures: Mapping[int, Figures]) -> RenderableType:
-    """Return the figures of each campaign, as a table."""
-    table = Table(title="Campaigns", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("Campaign", no_wrap=True)
-    for name in ("sent", "delivered", "failed", "opens", "clicks", "parked", "with ID"):
-        table.add_column(name, justify="right")
-    for campaign_id, name in NAMES.items():
-        of = figures[campaign_id]
-        counts = (of.sent, of.delivered, of.other_reports, of.opens, of.clicks, of.parked)
-        table.add_row(name, *(f"{count:,}" for count in counts), f"{of.population_rate:.1%}")
-    table.caption = "with ID: the share of its events that carry a Message-ID"
-    table.caption_justify = "left"
-    return table
-
-
-def suppressed_line(figures: Mapping[int, Figures]) -> Text:
-    """Say why some events of a tracked campaign stay parked."""
-    return Text(
-        f"The {figures[RUNNING].parked:,} parked reports of the newsletter are of suppressed mails. Azure names them"
-        " only by its own id, which a mailer on SMTP never learns; no other report ties it to the Message-ID.",
-        style="dim",
-    )
-
-
-def replaced_rule_line(wrong: Mapping[tuple[int, int], int]) -> Text:
-    """Say what crediting the newest campaign for the reader's address would have done."""
-    count = sum(wrong.values())
-    sentence = (
-        f"Crediting the newest campaign for each address, as the replaced system did, would have put {count:,} opens"
-    )
-    return Text(f"{sentence} and clicks of the cancelled campaign down to the running one.", style="yellow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -44,9 +45,9 @@ class World:
         """The address of the receiver."""
         return f"http://{HOST}:{self.port}"
 
-    def programs(self) -> list[Program]:
-        """Return the processes of the system, as they run in production."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the system's processes and commands."""
+        return {
             # The demo shows the system as it comes. Of the user's own settings it takes the servers only.
             **{name: value for name, value in os.environ.items() if not name.startswith("ATTRIBUTION_")},
             "ATTRIBUTION_DATABASE_URL": self.database_url,
@@ -59,11 +60,33 @@ class World:
             "ATTRIBUTION_LOG_FORMAT": "console",
             "PYTHONUNBUFFERED": "1",
         }
+
+    def programs(self) -> list[Program]:
+        """Return the processes of the system, as they run in production."""
+        environment = self.environment()
         return [
             Program("receiver", [sys.executable, "-m", "cli", "receiver"], environment, port=self.port),
             Program("worker", [sys.executable, "-m", "cli", "worker"], environment, grace_seconds=30),
             Program("beat", [sys.executable, "-m", "cli", "beat"], environment),
         ]
+
+    def run(self, *command: str, columns: int = 80) -> str:
+        """Run ``attribution`` with a command, as an operator would, and return what it printed.
+
+        Raises:
+            Failed: it did not end well; with what it said.
+        """
+        ran = subprocess.run(
+            [sys.executable, "-m", "cli", *command],
+            env={**self.environment(), "COLUMNS": str(columns)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if ran.returncode:
+            raise Failed(f"`attribution {' '.join(command)}` ended with {ran.returncode}: {ran.stderr.strip()}")
+        return ran.stdout
 
 
 @contextmanager

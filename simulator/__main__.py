@@ -15,9 +15,10 @@ from rich.console import Console, RenderableType
 from simulator import oracle
 from simulator.doors import CeleryDoor, Door, DoorShut, HttpDoor, StreamDoor, TrackingRefused
 from simulator.eventgrid import Conduct
+from simulator.pixel import Pixel
 from simulator.report import delivery_report, verdict_report
 from simulator.run import simulation
-from simulator.scenario import Traffic, play_out
+from simulator.scenario import Traffic, in_listmonk, play_out
 from simulator.subscription import HandshakeRefused, Subscription
 from simulator.truth import Truth
 from simulator.wire import Schema
@@ -44,6 +45,12 @@ from simulator.wire import Schema
 @click.option("--redeliver", default=0.05, type=click.FloatRange(0, 1), help="Share of events delivered again.")
 @click.option("--truth", "truth_file", type=click.Path(path_type=Path, dir_okay=False), help="Save the ledger here.")
 @click.option("--database-url", envvar="SIMULATOR_DATABASE_URL", help="Compare with this database afterwards.")
+@click.option(
+    "--listmonk",
+    is_flag=True,
+    help="That database is one of simulator.listmonk, with these campaigns and a subscriber for each of their mails:"
+    " they have its links, and its own pixel counts, too.",
+)
 @click.option("--within", default=30.0, help="Seconds the system has to come to rest before it is judged.")
 def main(
     *,
@@ -67,6 +74,7 @@ def main(
     redeliver: float,
     truth_file: Path | None,
     database_url: str | None,
+    listmonk: bool,
     within: float,
 ) -> None:
     """Play seeded traffic into a receiver, as ACS, Event Grid and a mailer would.
@@ -74,10 +82,14 @@ def main(
     Messages are tracked through every door that is named, drawn at random; with none, nothing is tracked and every
     event must end up parked. Ends with 1 if a single event is off, or was given up.
     """
+    if listmonk and not database_url:
+        raise click.UsageError("--listmonk needs --database-url, for its pixel writes there.")
     truth = Truth()
+    traffic = Traffic(messages=messages, campaigns=campaigns, seed=seed, schema=Schema(schema))
     simulate = _simulate(
-        Traffic(messages=messages, campaigns=campaigns, seed=seed, schema=Schema(schema)),
+        in_listmonk(traffic) if listmonk else traffic,
         truth=truth,
+        pixel=Pixel(database_url, truth=truth) if listmonk and database_url else None,
         subscription=Subscription(
             url=url,
             secret=secret,
@@ -117,6 +129,7 @@ async def _simulate(
     traffic: Traffic,
     *,
     truth: Truth,
+    pixel: Pixel | None,
     subscription: Subscription,
     doors: Callable[[], list[Door]],
     scale: float,
@@ -128,6 +141,7 @@ async def _simulate(
         subscription=subscription,
         doors=doors(),
         truth=truth,
+        pixel=pixel,
         seed=traffic.seed,
         scale=scale,
         conduct=conduct,

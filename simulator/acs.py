@@ -6,9 +6,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from simulator import wire
+from simulator.links import Link
 from simulator.truth import BOTH, Emitted, Id, Sent
 
 #: What the mail readers of the world call themselves; some say nothing, some one word.
@@ -18,6 +19,21 @@ _USER_AGENTS: Final = (
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
 )
+
+#: What receiving servers answer, by the status that Azure makes of it, and the type of bounce that it is, if any. Azure
+#: has words of its own where no server was asked.
+_ANSWERS: Final[dict[str, tuple[tuple[str | None, Literal["hard", "soft", "complaint"] | None], ...]]] = {
+    "Bounced": (
+        ("550 5.1.1 The mailbox does not exist.", "hard"),
+        ("452 4.2.2 The mailbox is full.", "soft"),
+        (None, "hard"),
+    ),
+    "Failed": ((None, "soft"), ("512 5.1.2 There is no such domain.", "hard")),
+    "Suppressed": ((None, "hard"),),
+    "Quarantined": ((None, "soft"),),
+    "FilteredSpam": (("554 5.7.1 The message looks like spam.", "complaint"),),
+    "Throttled": (("451 4.7.0 Too many messages; try again later.", None),),
+}
 
 #: How an event can be beyond understanding, though its body is JSON. Azure sends none of these; proxies and people do.
 MALFORMED: Final = (
@@ -65,9 +81,13 @@ class Acs:
         """Report that the message was opened. Only ``ids`` are named: the Message-ID is missing now and then."""
         return self._engagement("view", message, at, ids, context="")
 
-    def click(self, message: Sent, *, at: datetime, link: str, ids: tuple[Id, ...] = BOTH) -> Event:
+    def click(self, message: Sent, *, at: datetime, link: Link, ids: tuple[Id, ...] = BOTH) -> Event:
         """Report that a link of the message was followed."""
-        return self._engagement("click", message, at, ids, context=link)
+        return self._engagement("click", message, at, ids, context=link.url, link=link)
+
+    def forward(self, message: Sent, *, at: datetime, ids: tuple[Id, ...] = BOTH) -> Event:
+        """Report an engagement of a type that is not known yet. It is stored, and counts nowhere."""
+        return self._engagement("forward", message, at, ids, context="")
 
     def deliver(
         self, message: Sent, *, recipient: str, status: str, attempted_at: datetime, reported_at: datetime
@@ -75,16 +95,20 @@ class Acs:
         """Report how the delivery to one recipient ended, minutes after the attempt."""
         drift = self._draw()
         attempted_at = drift.round(attempted_at)
+        answer, bounce = self._rng.choice(_ANSWERS.get(status, ((None, None),)))
         data = wire.delivery(
             status,
             at=attempted_at,
             azure_message_id=message.azure_message_id,
             internet_message_id=message.internet_message_id,
             recipient=recipient,
+            answer=answer,
             drift=drift,
         )
         ids: tuple[Id, ...] = BOTH if "internetMessageId" in data else ("azure",)
-        truth = Emitted(self._uuid(), "followed", status.lower(), message.internet_message_id, ids, attempted_at)
+        truth = Emitted(
+            self._uuid(), "followed", status.lower(), message.internet_message_id, ids, attempted_at, bounce=bounce
+        )
         return self._event(truth, wire.DELIVERY_REPORT, data, reported_at, drift)
 
     def ignored(self, *, at: datetime) -> Event:
@@ -128,7 +152,9 @@ class Acs:
                 event["time" if self._schema is wire.Schema.CLOUD_EVENTS else "eventTime"] = "yesterday"
         return Event(Emitted(marker, "malformed", flaw), wire.encode(event, drift))
 
-    def _engagement(self, kind: str, message: Sent, at: datetime, ids: tuple[Id, ...], *, context: str) -> Event:
+    def _engagement(
+        self, kind: str, message: Sent, at: datetime, ids: tuple[Id, ...], *, context: str, link: Link | None = None
+    ) -> Event:
         drift = self._draw()
         at = drift.round(at)
         data = wire.engagement(
@@ -141,7 +167,16 @@ class Acs:
             user_agent=self._rng.choice(_USER_AGENTS),
             drift=drift,
         )
-        truth = Emitted(self._uuid(), "followed", kind, message.internet_message_id, ids, at)
+        truth = Emitted(
+            self._uuid(),
+            "followed",
+            kind,
+            message.internet_message_id,
+            ids,
+            at,
+            link=link.counted_as if link else None,
+            names_reader=link is not None and link.names_reader,
+        )
         # Published within seconds of the action.
         published_at = at + timedelta(seconds=self._rng.uniform(0.2, 5))
         return self._event(truth, wire.ENGAGEMENT_REPORT, data, published_at, drift)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
-from simulator.truth import Truth
+from simulator.truth import ENGAGEMENTS, Truth
 
 _ROWS: Final = """
 SELECT event_id, state::text, campaign_id, engagement_type, internet_message_id IS NOT NULL
@@ -16,6 +16,17 @@ SELECT event_id, state::text, campaign_id, engagement_type, internet_message_id 
 UNION ALL
 SELECT event_id, state::text, campaign_id, status, internet_message_id IS NOT NULL
   FROM azure_delivery_events WHERE event_id IS NOT NULL
+"""
+
+#: A row that the system has written for an event has the event's number as its id, negated.
+_IN_LISTMONK: Final = """
+SELECT campaign_id, 'native_views', count(*) FROM campaign_views WHERE id > 0 GROUP BY 1
+UNION ALL SELECT campaign_id, 'our_views', count(*) FROM campaign_views WHERE id < 0 GROUP BY 1
+UNION ALL SELECT campaign_id, 'native_clicks', count(*) FROM link_clicks WHERE id > 0 GROUP BY 1
+UNION ALL SELECT campaign_id, 'our_clicks', count(*) FROM link_clicks WHERE id < 0 GROUP BY 1
+UNION ALL SELECT campaign_id, 'bounces', count(*) FROM bounces GROUP BY 1
+UNION ALL SELECT campaign_id, 'seen_by_both', count(*) FROM azure_engagement_events
+           WHERE uncounted = 'native' GROUP BY 1
 """
 
 
@@ -64,6 +75,29 @@ def figures_by_campaign(truth: Truth, connection: psycopg.Connection) -> dict[in
                 credited.clicks += 1
             case "delivered":
                 credited.delivered += 1
-            case _:
+            case other if other not in ENGAGEMENTS:
                 credited.other_reports += 1
     return dict(figures)
+
+
+@dataclass(slots=True)
+class InListmonk:
+    """One campaign's rows in listmonk's tables: listmonk's own, and those that the system has written.
+
+    ``seen_by_both``: views and clicks that Azure reported as well, and that only listmonk's own row counts.
+    """
+
+    native_views: int = 0
+    our_views: int = 0
+    native_clicks: int = 0
+    our_clicks: int = 0
+    bounces: int = 0
+    seen_by_both: int = 0
+
+
+def listmonk_by_campaign(connection: psycopg.Connection[Any]) -> dict[int, InListmonk]:
+    """Return what listmonk's tables hold of every campaign."""
+    campaigns: defaultdict[int, InListmonk] = defaultdict(InListmonk)
+    for campaign_id, name, count in connection.execute(_IN_LISTMONK):
+        setattr(campaigns[campaign_id], name, count)
+    return dict(campaigns)

@@ -1,6 +1,7 @@
 """A fake listmonk: the tables that attribution writes to, and the pixel and redirect that write to them natively.
 
-Written from the columns, keys and indexes that listmonk's tables have, as far as they matter here.
+Written from the columns, keys and indexes that listmonk's tables have, as far as they matter here. Its UUIDs follow
+from the ids, so that a link can be written without asking the database.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import md5
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 
@@ -70,19 +73,34 @@ def install(
     """
     connection.execute(_TABLES.encode())
     connection.execute(
-        "INSERT INTO campaigns (name) SELECT 'campaign ' || n FROM generate_series(1, %s) AS n", [campaigns]
+        "INSERT INTO campaigns (uuid, name) SELECT CAST(md5('campaign ' || n) AS uuid), 'campaign ' || n"
+        " FROM generate_series(1, %s) AS n",
+        [campaigns],
     )
     connection.execute(
-        "INSERT INTO subscribers (email) SELECT 'reader' || n || '@example.net' FROM generate_series(1, %s) AS n",
+        "INSERT INTO subscribers (uuid, email) SELECT CAST(md5('subscriber ' || n) AS uuid), 'reader' || n ||"
+        " '@example.net' FROM generate_series(1, %s) AS n",
         [subscribers],
     )
     for key, value in settings.items():
         set_setting(connection, key, value)
 
 
+def uuid_of(kind: str, name: int | str) -> UUID:
+    """Return the UUID of a ``campaign``, a ``subscriber`` (by its id) or a ``link`` (by its URL)."""
+    return UUID(md5(f"{kind} {name}".encode(), usedforsecurity=False).hexdigest())
+
+
 def set_setting(connection: psycopg.Connection[Any], key: str, value: object) -> None:
     """Change one of listmonk's settings, as its settings page does."""
     connection.execute(_SET, [key, json.dumps(value)])
+
+
+def name_campaign(connection: psycopg.Connection[Any], campaign_id: int, name: str, status: str) -> None:
+    """Give a campaign its name and status."""
+    connection.execute(
+        "UPDATE campaigns SET name = %s, status = %s, updated_at = now() WHERE id = %s", [name, status, campaign_id]
+    )
 
 
 def view(
@@ -117,9 +135,8 @@ def link(connection: psycopg.Connection[Any], url: str) -> int:
     """Register a link, as listmonk does when it renders a campaign; return its id."""
     return _insert(
         connection,
-        "INSERT INTO links (uuid, url) VALUES (gen_random_uuid(), %s)"
-        " ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id",
-        [url],
+        "INSERT INTO links (uuid, url) VALUES (%s, %s) ON CONFLICT (url) DO UPDATE SET url = excluded.url RETURNING id",
+        [uuid_of("link", url), url],
     )
 
 

@@ -1,4 +1,4 @@
-"""Compares the truth with the database, event by event. Its verdict is data; `simulator.report` prints it."""
+"""Compares the truth with the database, event by event. `simulator.report` prints its verdict."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import psycopg
 
-from simulator.truth import Expectation, Fate, Truth
+from simulator.listmonk_oracle import Tables, judge_tables, read_tables
+from simulator.truth import ENGAGEMENTS, Expectation, Fate, Truth
+from simulator.verdict import Fault, Faults, Verdict
 
 _ROWS: Final = """
 SELECT event_id, 'engagement', engagement_type, state::text, campaign_id, subscriber_id, event_timestamp
@@ -47,38 +48,6 @@ class Row(NamedTuple):
     event_timestamp: datetime
 
 
-class Fault(NamedTuple):
-    """One event that did not end as it must: which, and what is the matter with it."""
-
-    event_id: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of every event of the ledger."""
-
-    sent: int
-    acknowledged: int
-    dropped: int
-    attributed: int
-    parked: int
-    expired: int
-    quarantined: int
-    ignored: int
-    #: Acknowledged, but nowhere.
-    lost: tuple[Fault, ...]
-    #: In more than one place.
-    twice: tuple[Fault, ...]
-    #: Credited to the wrong campaign, subscriber or kind; or credited though it must not be; or not, though it must.
-    wrong: tuple[Fault, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether not a single event is off."""
-        return not (self.lost or self.twice or self.wrong)
-
-
 def connect(database_url: str) -> psycopg.Connection:
     """Connect as the oracle's functions need it: each of them is a transaction of its own."""
     return psycopg.connect(database_url, autocommit=True, connect_timeout=5)
@@ -92,7 +61,8 @@ def count_states(connection: psycopg.Connection) -> Counter[str]:
 def judge(truth: Truth, connection: psycopg.Connection) -> Verdict:
     """Compare every event of the ledger with the database as it is now.
 
-    Events in the database that the ledger does not know are none of its business.
+    Where the ledger says that the database is listmonk's, its tables are judged, too. Events and campaigns that the
+    ledger does not know are none of the oracle's business.
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -104,15 +74,16 @@ def judge(truth: Truth, connection: psycopg.Connection) -> Verdict:
                 if row.event_id in truth.events:
                     rows[row.event_id].append(row)
         bodies = connection.execute(_QUARANTINE).fetchall()
+        tables = read_tables(connection) if truth.listmonk else None
     quarantined = Counter(marker.decode() for (body,) in bodies for marker in set(_MARKER.findall(body)))
-    return _judge(truth, rows, quarantined)
+    return _judge(truth, rows, quarantined, tables)
 
 
-def _judge(truth: Truth, rows: defaultdict[str, list[Row]], quarantined: Counter[str]) -> Verdict:
+def _judge(
+    truth: Truth, rows: defaultdict[str, list[Row]], quarantined: Counter[str], tables: Tables | None
+) -> Verdict:
     states: Counter[str] = Counter()
-    lost: list[Fault] = []
-    twice: list[Fault] = []
-    wrong: list[Fault] = []
+    faults = Faults()
     ignored = 0
     for expected in truth.expectations():
         event_id = expected.event.event_id
@@ -123,14 +94,19 @@ def _judge(truth: Truth, rows: defaultdict[str, list[Row]], quarantined: Counter
         if not places:
             ignored += Fate.IGNORED in expected.fates and expected.acknowledged
             if expected.acknowledged and Fate.IGNORED not in expected.fates:
-                lost.append(Fault(event_id, f"acknowledged, must be {_either(expected.fates)}, and is nowhere"))
+                sentence = f"acknowledged, must be {_either(expected.fates)}, and is nowhere"
+                faults.lost.append(Fault.of_event(event_id, sentence))
         if places > 1:
-            twice.append(Fault(event_id, f"is in {len(found)} rows and {quarantined[event_id]} times in quarantine"))
+            sentence = f"is in {len(found)} rows and {quarantined[event_id]} times in quarantine"
+            faults.twice.append(Fault.of_event(event_id, sentence))
         if quarantined[event_id] and Fate.QUARANTINED not in expected.fates:
-            wrong.append(Fault(event_id, f"must be {_either(expected.fates)}, and is quarantined"))
+            sentence = f"must be {_either(expected.fates)}, and is quarantined"
+            faults.wrong.append(Fault.of_event(event_id, sentence))
         for row in found:
-            if sentence := _what_is_wrong(expected, row):
-                wrong.append(Fault(event_id, sentence))
+            if difference := _what_is_wrong(expected, row):
+                faults.wrong.append(Fault.of_event(event_id, difference))
+    attributed = {event_id for event_id, found in rows.items() if any(row.state == "attributed" for row in found)}
+    in_listmonk = judge_tables(truth, tables, attributed, faults) if tables is not None else {}
     return Verdict(
         sent=len(truth.events),
         acknowledged=len(truth.acknowledged),
@@ -140,9 +116,10 @@ def _judge(truth: Truth, rows: defaultdict[str, list[Row]], quarantined: Counter
         expired=states["expired"],
         quarantined=states["quarantined"],
         ignored=ignored,
-        lost=tuple(lost),
-        twice=tuple(twice),
-        wrong=tuple(wrong),
+        lost=tuple(faults.lost),
+        twice=tuple(faults.twice),
+        wrong=tuple(faults.wrong),
+        in_listmonk=in_listmonk,
     )
 
 
@@ -151,7 +128,7 @@ def _what_is_wrong(expected: Expectation, row: Row) -> str | None:
     fate = Fate.ATTRIBUTED if row.state == "attributed" else Fate.WAITING
     if fate not in expected.fates:
         return f"must be {_either(expected.fates)}, and is {row.state}"
-    table = "engagement" if event.what in {"view", "click"} else "delivery"
+    table = "engagement" if event.what in ENGAGEMENTS else "delivery"
     if (row.table, row.what.casefold()) != (table, event.what.casefold()):
         return f"is a {event.what} ({table}), and is stored as a {row.what} ({row.table})"
     if event.at is not None and abs(row.event_timestamp - event.at) > _TIME_TOLERANCE:

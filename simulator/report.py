@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.eventgrid import Tally
-from simulator.oracle import Fault, Verdict
+from simulator.verdict import Fault, Verdict
 
 #: Faults of one kind that are listed one by one; the rest are only counted.
 _LISTED = 10
+#: Counts that are shown only if there is something to count.
+_RARE = ("given up", "expired", "none of our business")
 
 
 def verdict_report(verdict: Verdict) -> RenderableType:
@@ -21,7 +23,8 @@ def verdict_report(verdict: Verdict) -> RenderableType:
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, count in _counts(verdict):
-        table.add_row(name, f"{count:,}")
+        if count or name not in _RARE:
+            table.add_row(name, f"{count:,}")
     for name, faults in _faults(verdict):
         table.add_row(name, Text(f"{len(faults):,}", style="bold red" if faults else "green"))
     return Group(table, *_listing(verdict), last_line(verdict))
@@ -30,12 +33,16 @@ def verdict_report(verdict: Verdict) -> RenderableType:
 def last_line(verdict: Verdict) -> Text:
     """Say the verdict in one sentence."""
     if verdict.sound:
+        rows = sum(verdict.in_listmonk.get(name, 0) for name in ("views", "clicks", "bounces"))
+        and_rows = f", and so is each of {rows:,} rows in listmonk's tables" if verdict.in_listmonk else ""
         return Text(
-            f"Sound: every one of {verdict.acknowledged:,} acknowledged events is where it belongs, exactly once.",
+            f"Sound: every one of {verdict.acknowledged:,} acknowledged events is where it belongs, exactly once"
+            f"{and_rows}.",
             style="bold green",
         )
-    off = len({fault.event_id for _, faults in _faults(verdict) for fault in faults})
-    return Text(f"Unsound: {off:,} events are not where they belong.", style="bold red")
+    off = len({fault.subject for _, faults in _faults(verdict) for fault in faults})
+    what = "events and rows" if verdict.in_listmonk else "events"
+    return Text(f"Unsound: {off:,} {what} are not where they belong.", style="bold red")
 
 
 def delivery_report(tally: Tally, *, given_up: int, seconds: float) -> RenderableType:
@@ -66,6 +73,8 @@ def _counts(verdict: Verdict) -> Iterator[tuple[str, int]]:
     yield "expired", verdict.expired
     yield "quarantined", verdict.quarantined
     yield "none of our business", verdict.ignored
+    for name, count in verdict.in_listmonk.items():
+        yield f"listmonk's {name}" if name in {"views", "clicks", "bounces"} else name, count
 
 
 def _faults(verdict: Verdict) -> Iterator[tuple[str, tuple[Fault, ...]]]:
@@ -77,6 +86,6 @@ def _faults(verdict: Verdict) -> Iterator[tuple[str, tuple[Fault, ...]]]:
 def _listing(verdict: Verdict) -> Iterator[Text]:
     for name, faults in _faults(verdict):
         for fault in faults[:_LISTED]:
-            yield Text(f"{name}: event {fault.event_id} {fault.sentence}", style="red")
+            yield Text(f"{name}: {fault.subject} {fault.sentence}", style="red")
         if len(faults) > _LISTED:
             yield Text(f"{name}: and {len(faults) - _LISTED:,} more", style="red")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simulator.doors import Door
 from simulator.eventgrid import Conduct, EventGrid
 from simulator.mailer import Mailer
+from simulator.pixel import Firing, Pixel
 from simulator.player import Player
 from simulator.scenario import Step, Track
 from simulator.subscription import Subscription
@@ -31,13 +32,15 @@ async def simulation(
     subscription: Subscription,
     doors: Sequence[Door],
     truth: Truth,
+    pixel: Pixel | None = None,
     seed: int = 0,
     scale: float = 0.0,
     conduct: Conduct | None = None,
 ) -> AsyncIterator[Simulation]:
-    """Have everything ready to play ``steps``, subscribed already. The doors are closed at the end.
+    """Have everything ready to play ``steps``, subscribed already. Doors and ``pixel`` are closed at the end.
 
-    Without a door nothing is tracked, and every event is expected to wait.
+    Without a door nothing is tracked, and every event is expected to wait. Without a pixel listmonk counts nothing
+    itself.
 
     Raises:
         HandshakeRefused: the receiver does not want the events.
@@ -45,9 +48,13 @@ async def simulation(
     async with AsyncExitStack() as stack:
         for door in doors:
             stack.push_async_callback(door.close)
+        if pixel:
+            stack.push_async_callback(pixel.close)
         grid = await stack.enter_async_context(EventGrid(subscription, truth=truth, seed=seed, conduct=conduct))
         mailer = Mailer(doors, truth=truth, seed=seed)
         if not doors:
             steps = [step for step in steps if not isinstance(step.action, Track)]
+        if not pixel:
+            steps = [step for step in steps if not isinstance(step.action, Firing)]
         await grid.subscribe()
-        yield Simulation(grid, mailer, Player(steps, mailer=mailer, grid=grid, scale=scale))
+        yield Simulation(grid, mailer, Player(steps, mailer=mailer, grid=grid, pixel=pixel, scale=scale))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from simulator import links
 from simulator.acs import Acs, Event
+from simulator.links import Link
+from simulator.pixel import Firing
 from simulator.truth import BOTH, Id, Sent
 from simulator.wire import Schema
 
@@ -23,10 +26,13 @@ class Track:
 
 
 class Step(NamedTuple):
-    """Something that happens ``at`` seconds after the start: a message is sent or tracked, an event is published."""
+    """Something that happens ``at`` seconds after the start.
+
+    A message is sent or tracked, an event is published, or listmonk's own pixel or redirect fires.
+    """
 
     at: float
-    action: Sent | Track | Event
+    action: Sent | Track | Event | Firing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +69,33 @@ class Traffic:
     #: Malformed and foreign events, per message.
     malformed: float = 0.004
     ignored: float = 0.004
+    #: Engagement reports of a type that is not known, per message that is read.
+    unknown_type: float = 0.0
+    #: Clicks on listmonk's tracked links, on links with the reader in them, and on the way out. The others are plain.
+    tracked_links: float = 0.0
+    personal_links: float = 0.0
+    ways_out: float = 0.0
+    #: Readers whose acts listmonk's own pixel and redirect count, too; and readers of whom Azure misses one more open.
+    native: float = 0.0
+    native_only: float = 0.0
 
     def clock(self, seconds: float) -> datetime:
         """Return the instant ``seconds`` after the start."""
         return self.start + timedelta(seconds=seconds)
+
+
+def in_listmonk(traffic: Traffic) -> Traffic:
+    """Return the same traffic with all that there is to it in the listmonk that `simulator.listmonk` installs."""
+    return replace(
+        traffic,
+        clicked=0.6,
+        tracked_links=0.4,
+        personal_links=0.3,
+        ways_out=0.1,
+        unknown_type=0.05,
+        native=0.5,
+        native_only=0.1,
+    )
 
 
 #: How deliveries end, with weights. Only terminal states are reported; new ones may be added any day.
@@ -162,19 +191,65 @@ def _spelling(rng: Random, internet_message_id: str) -> str:
 
 def _reading(traffic: Traffic, acs: Acs, rng: Random, message: Sent, sent: float) -> Iterator[Step]:
     """Opens and clicks, each repeated now and then: a report for each, and none of them a duplicate."""
+    native = message.subscriber_id is not None and rng.random() < traffic.native
 
     def ids() -> tuple[Id, ...]:
         return ("azure",) if rng.random() < traffic.without_internet_message_id else BOTH
 
+    def act(at: float, event: Event) -> Iterator[Step]:
+        yield Step(at, event)
+        if native:
+            yield from natively(rng, message, event, at)
+
     opened = sent + rng.expovariate(1 / 60)
-    yield Step(opened, acs.view(message, at=traffic.clock(opened), ids=ids()))
+    yield from act(opened, acs.view(message, at=traffic.clock(opened), ids=ids()))
     if rng.random() < traffic.opened_again:
-        again = opened + rng.expovariate(1 / 120)
-        yield Step(again, acs.view(message, at=traffic.clock(again), ids=ids()))
+        opened += rng.expovariate(1 / 120)
+        yield from act(opened, acs.view(message, at=traffic.clock(opened), ids=ids()))
     clicked = opened
     chance = traffic.clicked
-    link = f"https://www.example.com/offer?c={message.campaign_id}&s=a+b"
     while rng.random() < chance:
         clicked += rng.uniform(0.5, 30)
-        yield Step(clicked, acs.click(message, at=traffic.clock(clicked), link=link, ids=ids()))
+        link = _link(traffic, rng, message)
+        yield from act(clicked, acs.click(message, at=traffic.clock(clicked), link=link, ids=ids()))
         chance = traffic.clicked_again
+    if rng.random() < traffic.unknown_type:
+        yield Step(clicked, acs.forward(message, at=traffic.clock(clicked), ids=ids()))
+    if message.subscriber_id is not None and rng.random() < traffic.native_only:
+        # Long after the last act that Azure reports, for it is another one.
+        missed = clicked + rng.uniform(30, 60)
+        firing = Firing("view", message.campaign_id, message.subscriber_id, None, traffic.clock(missed), None)
+        yield Step(missed, firing)
+
+
+def natively(rng: Random, message: Sent, event: Event, at: float) -> Iterator[Step]:
+    """Have listmonk count an act that Azure reports by ``event``: by a clock of its own, and before it or after it.
+
+    Nothing happens where no pixel or redirect of listmonk's is involved: a click counts there on a tracked link only.
+    """
+    act = event.truth
+    if act.at is None or message.subscriber_id is None or not (act.what == "view" or act.names_reader):
+        return
+    what: Literal["view", "click"] = "view" if act.what == "view" else "click"
+    firing = Firing(
+        what,
+        message.campaign_id,
+        message.subscriber_id,
+        act.link,
+        act.at + timedelta(seconds=rng.uniform(-2, 2)),
+        act.event_id,
+    )
+    yield Step(max(0.0, at + rng.uniform(-10, 60)), firing)
+
+
+def _link(traffic: Traffic, rng: Random, message: Sent) -> Link:
+    """Draw what is clicked. Only listmonk's tracked links lead to its offer; no other click is counted as one on it."""
+    if message.subscriber_id is not None:
+        draw = rng.random()
+        if draw < traffic.tracked_links:
+            return links.tracked("https://www.example.com/offer", message.campaign_id, message.subscriber_id)
+        if draw < traffic.tracked_links + traffic.personal_links:
+            return links.personal("https://www.example.com/news", message.subscriber_id, rng)
+        if draw < traffic.tracked_links + traffic.personal_links + traffic.ways_out:
+            return links.way_out(message.campaign_id, message.subscriber_id)
+    return links.plain(f"https://www.example.com/more?c={message.campaign_id}&s=a+b")

@@ -1,9 +1,10 @@
-"""A small story of two campaigns, for the demo. A minute of it lasts a second or so.
+"""A small story of two campaigns in listmonk, for the demo. A minute of it lasts a second or so.
 
 Yesterday's campaign was cancelled half-way, but the mails that had gone out stay in their readers' inboxes and are
 still opened. Today's goes to the same readers. For some minutes the mailer's tracking falls behind, so that opens
-arrive before the system knows their messages; then it catches up. Mail of another team goes through the same ACS
-resource: nobody ever tracks it. One event is malformed.
+arrive before the system knows their messages; then it catches up. Some readers' mail programs load listmonk's own pixel
+as well as Azure's. Some mails link to the offer through listmonk, some by a URL with the reader in it; a few readers
+unsubscribe. Mail of another team goes through the same ACS resource: nobody ever tracks it. One event is malformed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
-from simulator.acs import Acs
-from simulator.scenario import Step, Track
+from simulator import links
+from simulator.acs import Acs, Event
+from simulator.links import Link
+from simulator.pixel import Firing
+from simulator.scenario import Step, Track, natively
 from simulator.truth import BOTH, Id, Sent
 from simulator.wire import Schema
 
@@ -31,7 +35,13 @@ NAMES: Final = {
 
 _SALE_MESSAGES: Final = 300
 _NEWSLETTER_MESSAGES: Final = 500
+#: Readers whose ids, 1 and up, the story speaks of.
+READERS: Final = _NEWSLETTER_MESSAGES
 _UNTRACKED_MESSAGES: Final = 8
+
+#: Readers whose mail programs load listmonk's own pixel, too; and readers of whom Azure misses one more open.
+_PIXEL_LOADED: Final = 0.4
+_MISSED_BY_AZURE: Final = 0.05
 
 #: When today's chapter begins, and how long the newsletter takes to send, in seconds of the story.
 _TODAY: Final = 60.0
@@ -48,6 +58,11 @@ _CHAPTERS: Final = (
     (_STUCK[1], "The mailer catches up: what was parked is released."),
     (_TODAY + _SENDING, "The newsletter is out. Late delivery reports and late readers trickle in."),
 )
+
+
+def offer(campaign_id: int) -> str:
+    """Return the page that a campaign's mails lead to."""
+    return f"https://www.example.com/offers/{campaign_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,7 @@ class _Narrator:
         return self._acs.send(
             campaign_id=campaign_id,
             subscriber_id=1 + number,
-            recipients=(f"reader{number}@example.net",),
+            recipients=(f"reader{1 + number}@example.net",),
             at=self._clock(sent),
         )
 
@@ -151,14 +166,35 @@ class _Narrator:
         return Step(reported, event)
 
     def _reading(self, message: Sent, opened: float) -> Iterator[Step]:
-        yield Step(opened, self._acs.view(message, at=self._clock(opened), ids=self._ids()))
+        pixel = self._rng.random() < _PIXEL_LOADED
+        link = self._link(message)
+
+        def act(at: float, event: Event) -> Iterator[Step]:
+            yield Step(at, event)
+            if pixel:
+                yield from natively(self._rng, message, event, at)
+
+        yield from act(opened, self._acs.view(message, at=self._clock(opened), ids=self._ids()))
         while self._rng.random() < 0.3:
             opened += self._rng.uniform(5, 60)
-            yield Step(opened, self._acs.view(message, at=self._clock(opened), ids=self._ids()))
-        if self._rng.random() < 0.3:
-            clicked = opened + self._rng.uniform(1, 20)
-            link = f"https://www.example.com/offers/{message.campaign_id}"
-            yield Step(clicked, self._acs.click(message, at=self._clock(clicked), link=link, ids=self._ids()))
+            yield from act(opened, self._acs.view(message, at=self._clock(opened), ids=self._ids()))
+        chance, clicked = 0.3, opened
+        while self._rng.random() < chance:
+            clicked += self._rng.uniform(1, 20)
+            yield from act(clicked, self._acs.click(message, at=self._clock(clicked), link=link, ids=self._ids()))
+            chance = 0.2
+        if self._rng.random() < _MISSED_BY_AZURE:
+            at = clicked + 60
+            yield Step(at, Firing("view", message.campaign_id, message.subscriber_id or 0, None, self._clock(at), None))
+
+    def _link(self, message: Sent) -> Link:
+        reader, url = message.subscriber_id or 0, offer(message.campaign_id)
+        draw = self._rng.random()
+        if draw < 0.5:
+            return links.tracked(url, message.campaign_id, reader)
+        if draw < 0.9:
+            return links.personal(url, reader, self._rng)
+        return links.way_out(message.campaign_id, reader)
 
     def _ids(self) -> tuple[Id, ...]:
         return ("azure",) if self._rng.random() < 0.04 else BOTH

@@ -6,7 +6,7 @@ derived from it: re-reading the file gives the same expectations.
 How an event must end follows from its message alone. It belongs to the message's campaign if the system can know one of
 the ids the event carries: because the mailer tracked that id, or because a delivery report tied it to one that was
 tracked. It waits (parked, later expired) otherwise. What was sent but never answered may or may not have arrived, and
-so allows either.
+so allows either. In listmonk's database a clicked link may name campaign and reader itself, and then nothing waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -24,6 +24,8 @@ Door = Literal["http", "stream", "celery"]
 #: The two names of a message: the mailer's ``Message-ID`` header, and the id that ACS answers to a send.
 Id = Literal["internet", "azure"]
 BOTH: tuple[Id, Id] = ("internet", "azure")
+#: What engagement reports tell of. The last is one of the types that Azure may add any day.
+ENGAGEMENTS: Final = frozenset({"view", "click", "forward"})
 
 
 class Sent(msgspec.Struct, frozen=True, tag="sent"):
@@ -47,7 +49,12 @@ class Tracked(msgspec.Struct, frozen=True, tag="tracked"):
 
 
 class Emitted(msgspec.Struct, frozen=True, tag="emitted"):
-    """ACS made an event. ``what`` is view, click or a delivery status, in lower case, or what is wrong with it."""
+    """ACS made an event. ``what`` is view, click or a delivery status, in lower case, or what is wrong with it.
+
+    ``link`` is the URL that a click is to be counted under, the same for every reader; None if it is not to be counted.
+    ``names_reader``: the clicked link names campaign and reader, to whoever has listmonk's tables. ``bounce`` is the
+    type of bounce that a delivery report tells of.
+    """
 
     event_id: str
     fate: Literal["followed", "malformed", "ignored"]
@@ -55,6 +62,18 @@ class Emitted(msgspec.Struct, frozen=True, tag="emitted"):
     message: str | None = None
     ids: tuple[Id, ...] = ()
     at: datetime | None = None
+    link: str | None = None
+    names_reader: bool = False
+    bounce: Literal["hard", "soft", "complaint"] | None = None
+
+    @property
+    def table(self) -> str | None:
+        """The table of listmonk's in which it has a row once it is attributed, if it is to have one."""
+        if self.what == "view":
+            return "campaign_views"
+        if self.what == "click" and self.link is not None:
+            return "link_clicks"
+        return "bounces" if self.bounce else None
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -64,7 +83,28 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     acknowledged: bool
 
 
-Record = Sent | Tracked | Emitted | Answered
+class Listmonk(msgspec.Struct, frozen=True, tag="listmonk"):
+    """The database is listmonk's, so results belong into its tables, too. Its settings are these."""
+
+    individual_tracking: bool
+
+
+class Native(msgspec.Struct, frozen=True, tag="native"):
+    """listmonk's own pixel or redirect counted an act: in which row, and what that says.
+
+    ``event_id`` is the event in which Azure reports the same act; None if Azure reports nothing.
+    """
+
+    row_id: int
+    what: Literal["view", "click"]
+    campaign_id: int
+    subscriber_id: int | None
+    link: str | None
+    at: datetime
+    event_id: str | None
+
+
+Record = Sent | Tracked | Emitted | Answered | Listmonk | Native
 
 
 class Fate(StrEnum):
@@ -102,6 +142,8 @@ class Truth:
     events: dict[str, Emitted] = field(default_factory=dict)
     acknowledged: dict[str, int] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
+    listmonk: Listmonk | None = None
+    native: list[Native] = field(default_factory=list)
     _known: dict[str, set[Id]] = field(default_factory=dict)
     _perhaps: dict[str, set[Id]] = field(default_factory=dict)
 
@@ -120,6 +162,10 @@ class Truth:
             case Answered(acknowledged=True):
                 for event_id in record.event_ids:
                     self.acknowledged[event_id] = self.acknowledged.get(event_id, 0) + 1
+            case Listmonk():
+                self.listmonk = record
+            case Native():
+                self.native.append(record)
             case Answered():
                 self.dropped.update(record.event_ids)
 
@@ -142,7 +188,8 @@ class Truth:
                 known = self._known.get(message, set())
                 perhaps = known | self._perhaps.get(message, set())
                 fates = _WAITING
-                if _reachable(known, message in taught) & set(event.ids):
+                named = self.listmonk is not None and event.names_reader
+                if named or _reachable(known, message in taught) & set(event.ids):
                     fates = _SURE
                 elif _reachable(perhaps, message in perhaps_taught) & set(event.ids):
                     fates = _EITHER
@@ -155,7 +202,7 @@ class Truth:
             for event in self.events.values()
             if event.fate == "followed"
             and event.message is not None
-            and event.what not in {"view", "click"}
+            and event.what not in ENGAGEMENTS
             and set(event.ids) == set(BOTH)
             and (not acknowledged_only or event.event_id in self.acknowledged)
         }

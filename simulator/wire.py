@@ -94,7 +94,7 @@ def engagement(
     user_agent: str = "",
     drift: Drift = PLAIN,
 ) -> dict[str, Any]:
-    """Build the ``data`` of an engagement report. ``kind`` is ``view`` or ``click``.
+    """Build the ``data`` of an engagement report. ``kind`` is ``view`` or ``click``, or one that is new.
 
     An id that is None is absent, as it is now and then. ``recipient`` is empty when the message went to more than one
     person: the report then cannot be tied to any of them.
@@ -117,14 +117,15 @@ def delivery(
     azure_message_id: str | None,
     internet_message_id: str | None,
     recipient: str,
+    answer: str | None = None,
     drift: Drift = PLAIN,
 ) -> dict[str, Any]:
-    """Build the ``data`` of a delivery report.
+    """Build the ``data`` of a delivery report. ``answer`` is what the receiving server said, if it said something.
 
     A ``Suppressed`` mail never left Azure: its report names neither a Message-ID nor a receiving server.
     """
     suppressed = status == "Suppressed"
-    message = "No error." if status == "Delivered" else f"The message was {status.lower()}."
+    message = answer or ("No error." if status == "Delivered" else f"The message was {status.lower()}.")
     details: dict[str, Any] = {"statusMessage": message}
     if not suppressed:
         details["recipientMailServerHostName"] = "mx1." + recipient.partition("@")[2]

@@ -14,11 +14,11 @@ from simulator import oracle
 from simulator.acs import Acs, Event
 from simulator.doors import CeleryDoor, Door, HttpDoor, StreamDoor
 from simulator.eventgrid import Conduct
-from simulator.oracle import Verdict
 from simulator.run import simulation
 from simulator.scenario import Step, Track, Traffic, play_out
 from simulator.subscription import Subscription
 from simulator.truth import Id, Truth
+from simulator.verdict import Verdict
 from simulator.wire import Schema
 from tests.acceptance.conftest import RunningStack
 
@@ -103,9 +103,9 @@ def test_delivery_report_ties_an_open_to_its_message_in_every_order(running_stac
         # A second apart: each has been worked before the next arrives.
         steps += [Step(0.0, message), *(Step(1.0 + n, actions[name]) for n, name in enumerate(order))]
         for event in (opened, report):
-            told[event.truth.event_id] = f"{event.truth.what}, by {tracked} id, in the order {order}"
+            told[f"event {event.truth.event_id}"] = f"{event.truth.what}, by {tracked} id, in the order {order}"
     subscription = Subscription(url=f"{running_stack.receiver_url}/eventgrid", secret=running_stack.event_secret)
     verdict = play(running_stack, sorted(steps, key=lambda step: step.at), subscription, scale=1.0)
-    assert [f"{told[fault.event_id]}: {fault.sentence}" for fault in verdict.wrong] == []
+    assert [f"{told[fault.subject]}: {fault.sentence}" for fault in verdict.wrong] == []
     assert_sound(verdict)
     assert verdict.attributed == len(told) == 24

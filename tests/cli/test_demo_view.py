@@ -9,23 +9,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import psycopg
-import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from cli.demo_view import Stage, campaign_table, replaced_rule_line, suppressed_line
-from simulator.campaigns import Figures
+from cli.demo_view import Stage
 from simulator.doors import HttpDoor
 from simulator.run import simulation
-from simulator.story import CANCELLED, RUNNING, UNTRACKED, tell
+from simulator.story import tell
 from simulator.subscription import Subscription
 from simulator.truth import Truth
 from tests.simulator.fake_receiver import Answer, Received, fake_receiver
-
-
-def printed(*drawn: RenderableType) -> str:
-    console = Console(file=io.StringIO(), record=True, width=80)
-    console.print(*drawn)
-    return console.export_text()
 
 
 def willing(_: int, request: Received) -> Answer:
@@ -87,24 +79,3 @@ def test_elsewhere_it_is_told_in_lines(database_url: str) -> None:
     assert [line for line in shown.splitlines() if line.strip()] == [
         f"received {received:>5,}   attributed     0   parked    2   tracked  800   The last events settle."
     ]
-
-
-def test_campaign_table_fits_a_narrow_terminal() -> None:
-    figures = {
-        CANCELLED: Figures(
-            sent=1300, delivered=1295, opens=1252, clicks=1054, other_reports=5, events=3, with_message_id=3
-        ),
-        RUNNING: Figures(sent=500, parked=5, events=4, with_message_id=3),
-        UNTRACKED: Figures(),
-    }
-    table = printed(campaign_table(figures))
-    assert "…" not in table
-    assert "Autumn sale (cancelled)" in table
-    assert "1,295" in table
-    assert "75.0%" in table
-    assert "5 parked reports" in printed(suppressed_line(figures))
-
-
-@pytest.mark.parametrize("count", [0, 241])
-def test_replaced_rule_is_counted(count: int) -> None:
-    assert f"put {count} opens" in replaced_rule_line({(CANCELLED, RUNNING): count}).plain

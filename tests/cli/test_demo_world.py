@@ -98,3 +98,12 @@ def test_processes_take_none_of_the_users_settings(monkeypatch: pytest.MonkeyPat
         assert "ATTRIBUTION_BROKER_URL" not in program.environment
         assert program.environment["ATTRIBUTION_DATABASE_URL"] == world.database_url
     assert world.event_secret != world.message_secret
+
+
+def test_command_of_an_operator_runs_in_the_world(database_url: str) -> None:
+    world = World(database_url, "redis://127.0.0.1:1/0", port=1)
+    assert world.run("quarantine") == "Nothing is in quarantine.\n"
+    with pytest.raises(Failed) as raised:
+        world.run("quarantine", "--nonsense")
+    assert raised.value.message.startswith("`attribution quarantine --nonsense` ended with 2: ")
+    assert "No such option" in raised.value.message

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import LiteralString
 
-from simulator import oracle
-from simulator.campaigns import Figures, figures_by_campaign
+from simulator import listmonk, oracle
+from simulator.campaigns import Figures, InListmonk, figures_by_campaign, listmonk_by_campaign
 from simulator.truth import BOTH, Emitted, Sent, Truth
 
 AT = datetime(2026, 1, 10, tzinfo=UTC)
@@ -47,3 +47,24 @@ def test_figures_are_the_databases_but_for_what_was_sent(database_url: str) -> N
     }
     assert figures[41].population_rate == 0.75
     assert Figures().population_rate == 0.0
+
+
+def test_figures_of_listmonk_tell_its_own_rows_from_ours(listmonk_database_url: str) -> None:
+    with oracle.connect(listmonk_database_url) as connection:
+        link = listmonk.link(connection, "https://www.example.com/offer")
+        native = listmonk.view(connection, 41, 12)
+        listmonk.view(connection, 42, 12)
+        listmonk.click(connection, 41, 12, link)
+        connection.execute("INSERT INTO campaign_views (id, campaign_id) VALUES (-1, 41), (-2, 41)")
+        connection.execute("INSERT INTO link_clicks (id, campaign_id, link_id) VALUES (-3, 41, %s)", (link,))
+        connection.execute("INSERT INTO bounces (campaign_id, subscriber_id, source) VALUES (42, 12, 'azure')")
+        connection.execute(
+            "INSERT INTO azure_engagement_events"
+            " (event_id, engagement_type, state, campaign_id, event_timestamp, azure_message_id, uncounted, native_id)"
+            " VALUES ('e', 'view', 'attributed', 41, now(), gen_random_uuid(), 'native', %s)",
+            (native,),
+        )
+        assert listmonk_by_campaign(connection) == {
+            41: InListmonk(native_views=1, our_views=2, native_clicks=1, our_clicks=1, seen_by_both=1),
+            42: InListmonk(native_views=1, bounces=1),
+        }

@@ -11,63 +11,13 @@ import pytest
 from rich.console import Console
 
 from simulator import oracle
-from simulator.acs import Event
-from simulator.oracle import Fault, Verdict
 from simulator.report import last_line, verdict_report
-from simulator.scenario import Track, Traffic, play_out
-from simulator.truth import Answered, Emitted, Fate, Sent, Tracked, Truth
+from simulator.scenario import Traffic, play_out
+from simulator.truth import Answered, Emitted, Truth
+from simulator.verdict import Fault, Verdict
+from tests.simulator.honest import DELIVERY, ENGAGEMENT, ledger, store
 
-
-def honest_truth() -> Truth:
-    """The ledger of some traffic that was wholly tracked, acknowledged, and some of it delivered twice."""
-    truth = Truth()
-    for step in play_out(Traffic(messages=200, seed=3, malformed=0.05, ignored=0.05)):
-        match step.action:
-            case Sent() as message:
-                truth.write_down(message)
-            case Track(message=message, ids=ids):
-                truth.write_down(Tracked(message.internet_message_id, ids, door="http", confirmed=True))
-            case Event(truth=emitted):
-                truth.write_down(emitted)
-                for _ in range(1 + (emitted.event_id < "4")):
-                    truth.write_down(Answered((emitted.event_id,), acknowledged=True))
-    return truth
-
-
-def store(connection: psycopg.Connection, truth: Truth) -> None:
-    """Write the rows that a system without fault would have written."""
-    for expected in truth.expectations():
-        event, message = expected.event, expected.message
-        if Fate.QUARANTINED in expected.fates:
-            connection.execute(
-                "INSERT INTO attribution_quarantine (content_key, kind, reason, body)"
-                " VALUES (gen_random_uuid(), 'event', 'test', %s)",
-                (b'{"id":"' + event.event_id.encode() + b'","id again":"' + event.event_id.encode() + b'"}',),
-            )
-        elif expected.fates in ({Fate.ATTRIBUTED}, {Fate.WAITING}):
-            credited = message if Fate.ATTRIBUTED in expected.fates else None
-            columns = (
-                event.event_id,
-                event.what.capitalize(),
-                event.at,
-                "attributed" if credited else "parked",
-                credited and credited.campaign_id,
-                credited and credited.subscriber_id,
-            )
-            connection.execute(ENGAGEMENT if event.what in {"view", "click"} else DELIVERY, columns)
-
-
-ENGAGEMENT: LiteralString = """
-INSERT INTO azure_engagement_events
-  (event_key, event_id, engagement_type, event_timestamp, state, campaign_id, subscriber_id, internet_message_id)
-VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, %s, '<m@example.com>')
-"""
-DELIVERY: LiteralString = """
-INSERT INTO azure_delivery_events
-  (event_key, event_id, status, event_timestamp, state, campaign_id, subscriber_id, internet_message_id)
-VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, %s, '<m@example.com>')
-"""
-TRUTH = honest_truth()
+TRUTH = ledger(play_out(Traffic(messages=200, seed=3, malformed=0.05, ignored=0.05)))
 
 
 @pytest.fixture
@@ -128,7 +78,7 @@ def test_row_that_is_missing_is_lost(connection: psycopg.Connection) -> None:
     connection.execute("DELETE FROM azure_engagement_events WHERE event_id = %s", (event.event_id,))
     verdict = oracle.judge(TRUTH, connection)
     fault = only_fault(verdict.lost, verdict)
-    assert fault.event_id == event.event_id
+    assert fault.subject == f"event {event.event_id}"
     assert "nowhere" in fault.sentence
 
 
@@ -136,7 +86,7 @@ def test_malformed_event_that_is_missing_is_lost(connection: psycopg.Connection)
     event = a("quarantined")
     connection.execute("DELETE FROM attribution_quarantine WHERE position(%s in body) > 0", (event.event_id.encode(),))
     verdict = oracle.judge(TRUTH, connection)
-    assert only_fault(verdict.lost, verdict).event_id == event.event_id
+    assert only_fault(verdict.lost, verdict).subject == f"event {event.event_id}"
 
 
 def test_event_that_was_never_acknowledged_may_be_missing_or_there(connection: psycopg.Connection) -> None:
@@ -161,7 +111,9 @@ def test_second_row_of_an_event_is_twice(connection: psycopg.Connection) -> None
         (event.event_id,),
     )
     verdict = oracle.judge(TRUTH, connection)
-    assert only_fault(verdict.twice, verdict) == Fault(event.event_id, "is in 2 rows and 0 times in quarantine")
+    assert only_fault(verdict.twice, verdict) == Fault.of_event(
+        event.event_id, "is in 2 rows and 0 times in quarantine"
+    )
 
 
 def test_malformed_event_quarantined_twice_is_twice(connection: psycopg.Connection) -> None:
@@ -172,7 +124,7 @@ def test_malformed_event_quarantined_twice_is_twice(connection: psycopg.Connecti
         (event.event_id.encode(),),
     )
     verdict = oracle.judge(TRUTH, connection)
-    assert only_fault(verdict.twice, verdict).event_id == event.event_id
+    assert only_fault(verdict.twice, verdict).subject == f"event {event.event_id}"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +146,7 @@ def test_row_that_differs_from_the_truth_is_wrong(
     alter(connection, event, assignment)
     verdict = oracle.judge(TRUTH, connection)
     fault = only_fault(verdict.wrong, verdict)
-    assert fault.event_id == event.event_id
+    assert fault.subject == f"event {event.event_id}"
     assert sentence in fault.sentence
 
 
@@ -229,7 +181,7 @@ def test_good_event_quarantined_with_a_bad_neighbour_is_lost(connection: psycopg
         (event.event_id.encode(), neighbour.event_id.encode()),
     )
     verdict = oracle.judge(TRUTH, connection)
-    assert only_fault(verdict.lost, verdict).event_id == event.event_id
+    assert only_fault(verdict.lost, verdict).subject == f"event {event.event_id}"
 
 
 def test_rows_that_the_ledger_does_not_know_are_none_of_its_business(connection: psycopg.Connection) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from simulator import oracle
 from simulator.__main__ import main
 from simulator.acs import Event
 from simulator.doors import HttpDoor
@@ -138,6 +139,23 @@ def test_command_line_fails_if_the_database_is_off(receiver: FakeReceiver, datab
     result = CliRunner().invoke(main, options)
     assert result.exit_code == 1
     assert "Unsound" in result.output
+
+
+def test_command_line_fires_listmonks_pixel(receiver: FakeReceiver, listmonk_database_url: str) -> None:
+    options = ["--url", receiver.url, "--messages", "60", "--listmonk", "--within", "0"]
+    result = CliRunner().invoke(main, [*options, "--database-url", listmonk_database_url])
+    assert result.exit_code == 1  # nobody drains: every event is lost, and none of listmonk's own rows
+    assert "listmonk's views" in result.output
+    with oracle.connect(listmonk_database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM campaign_views").fetchone()
+    assert row is not None
+    assert row[0] > 10
+
+
+def test_pixel_without_a_database_is_refused() -> None:
+    result = CliRunner().invoke(main, ["--url", "http://127.0.0.1:1/eventgrid", "--listmonk"])
+    assert result.exit_code == 2
+    assert "--listmonk needs --database-url" in result.output
 
 
 def test_command_line_says_why_there_is_no_subscription() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from simulator.acs import Event
+from simulator.pixel import Firing
 from simulator.scenario import Track, Traffic, play_out
 from simulator.truth import BOTH, Sent
 from simulator.wire import Schema
@@ -143,3 +144,33 @@ def test_malformed_and_foreign_events_are_among_the_good_ones() -> None:
     assert fates["malformed"] > 3
     assert fates["ignored"] > 3
     assert fates["followed"] > 100 * (fates["malformed"] + fates["ignored"])
+
+
+def test_outside_of_listmonk_nothing_of_it_happens() -> None:
+    assert not any(isinstance(step.action, Firing) for step in STEPS)
+    assert not any(event.truth.names_reader or event.truth.what == "forward" for _, event in EVENTS)
+    assert all(event.truth.link for _, event in EVENTS if event.truth.what == "click")
+
+
+def test_in_listmonk_native_acts_lie_close_to_their_events_and_far_from_others() -> None:
+    steps = play_out(Traffic(messages=1500, seed=12, clicked=0.6, tracked_links=0.5, native=0.4, native_only=0.2))
+    events = {step.action.truth.event_id: step.action.truth for step in steps if isinstance(step.action, Event)}
+    sent = {step.action.internet_message_id: step.action for step in steps if isinstance(step.action, Sent)}
+    acts = defaultdict(list)
+    for event in events.values():
+        if event.what in {"view", "click"} and event.message:
+            acts[sent[event.message].campaign_id, sent[event.message].subscriber_id, event.what].append(event)
+    firings = [step.action for step in steps if isinstance(step.action, Firing)]
+    assert {firing.what for firing in firings} == {"view", "click"}
+    counted = Counter(firing.event_id for firing in firings if firing.event_id)
+    assert set(counted.values()) == {1}
+    for firing in firings:
+        near = acts[firing.campaign_id, firing.subscriber_id, firing.what]
+        for event in near:
+            assert event.at is not None
+            distance = abs(event.at - firing.at).total_seconds()
+            if event.event_id == firing.event_id:
+                assert distance <= 2
+            elif distance < 10 and event.link == firing.link:
+                # Seconds from another's row, but with a row of its own: each of the two finds one.
+                assert event.event_id in counted

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from simulator.acs import Event
+from simulator.pixel import Firing
 from simulator.replaced_rule import misattributed
 from simulator.scenario import Step, Track
 from simulator.story import CANCELLED, RUNNING, UNTRACKED, tell
@@ -66,6 +67,36 @@ def test_another_teams_mail_is_never_tracked() -> None:
 def test_one_event_is_malformed() -> None:
     fates = Counter(step.action.truth.fate for step in STORY.steps if isinstance(step.action, Event))
     assert fates["malformed"] == 1
+
+
+def test_listmonks_pixel_fires_beside_some_events_before_others_and_alone() -> None:
+    published = {step.action.truth.event_id: step for step in STORY.steps if isinstance(step.action, Event)}
+    firings = [(step.at, step.action) for step in STORY.steps if isinstance(step.action, Firing)]
+    beside = [(at, act, published[act.event_id]) for at, act in firings if act.event_id]
+    assert len(beside) > 150
+    assert 5 < sum(act.event_id is None for _, act in firings) < 60
+    assert sum(at < step.at for at, _, step in beside) > 20
+    assert sum(at > step.at for at, _, step in beside) > 100
+    for _, act, step in beside:
+        assert isinstance(step.action, Event)
+        event = step.action.truth
+        assert (act.what, act.link) == (event.what, event.link)
+        assert event.at is not None
+        assert abs(act.at - event.at) <= timedelta(seconds=2)
+
+
+def test_many_events_have_no_native_act_beside_them() -> None:
+    native = {step.action.event_id for step in STORY.steps if isinstance(step.action, Firing)}
+    views = [event for event in ledger(STORY.steps).events.values() if event.what == "view"]
+    assert 0.3 < sum(event.event_id in native for event in views) / len(views) < 0.5
+
+
+def test_clicks_are_on_tracked_links_on_personal_ones_and_on_the_way_out() -> None:
+    clicks = [event for event in ledger(STORY.steps).events.values() if event.what == "click"]
+    kinds = Counter((event.names_reader, event.link is not None) for event in clicks)
+    assert kinds[True, True] > 30
+    assert kinds[False, True] > 20
+    assert kinds[False, False] > 3
 
 
 def test_replaced_rule_credits_the_newest_campaign_sent_to_the_address() -> None:

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from simulator.truth import BOTH, Answered, Emitted, Expectation, Fate, Id, Record, Sent, Tracked, Truth
+from simulator.truth import (
+    BOTH,
+    Answered,
+    Emitted,
+    Expectation,
+    Fate,
+    Id,
+    Listmonk,
+    Native,
+    Record,
+    Sent,
+    Tracked,
+    Truth,
+)
 
 AT = datetime(2026, 1, 10, tzinfo=UTC)
 INTERNET: tuple[Id, ...] = ("internet",)
@@ -81,6 +94,34 @@ def test_what_was_sent_but_not_answered_allows_either() -> None:
     assert fates("open", SENT, tracked(), only_azure, report(), taken("open")) == {"attributed", "waiting"}
 
 
+def test_click_whose_link_names_its_reader_waits_for_nothing_in_listmonks_database() -> None:
+    click = Emitted("click", "followed", "click", MESSAGE, AZURE, AT, link="https://x.example.com", names_reader=True)
+    assert fates("click", SENT, click, taken("click")) == {"waiting"}
+    assert fates("click", Listmonk(True), SENT, click, taken("click")) == {"attributed"}
+    assert fates("open", Listmonk(True), SENT, OPEN, click, taken("open", "click")) == {"waiting"}
+
+
+def test_event_of_an_unknown_type_teaches_nothing() -> None:
+    only_azure = Emitted("open", "followed", "view", MESSAGE, AZURE, AT)
+    unknown = Emitted("forward", "followed", "forward", MESSAGE, BOTH, AT)
+    assert fates("open", SENT, tracked(), only_azure, unknown, taken("open", "forward")) == {"waiting"}
+
+
+@pytest.mark.parametrize(
+    ("event", "table"),
+    [
+        (OPEN, "campaign_views"),
+        (Emitted("e", "followed", "click", MESSAGE, BOTH, AT, link="https://x.example.com"), "link_clicks"),
+        (Emitted("e", "followed", "click", MESSAGE, BOTH, AT), None),
+        (Emitted("e", "followed", "forward", MESSAGE, BOTH, AT), None),
+        (Emitted("e", "followed", "bounced", MESSAGE, BOTH, AT, bounce="soft"), "bounces"),
+        (Emitted("e", "followed", "delivered", MESSAGE, BOTH, AT), None),
+    ],
+)
+def test_event_has_its_place_in_listmonks_tables(event: Emitted, table: str | None) -> None:
+    assert event.table == table
+
+
 def test_malformed_and_foreign_events() -> None:
     assert fates("bad", Emitted("bad", "malformed", "no id"), taken("bad")) == {"quarantined"}
     assert fates("sms", Emitted("sms", "ignored", "sms"), taken("sms")) == {"ignored"}
@@ -98,7 +139,9 @@ def test_event_once_acknowledged_stays_the_systems() -> None:
 
 @pytest.mark.parametrize("ids", [INTERNET, AZURE, BOTH])
 def test_ledger_reread_is_the_same_ledger(tmp_path: Path, ids: tuple[Id, ...]) -> None:
-    truth = Truth.of([SENT, tracked(ids), OPEN, report(), Emitted("bad", "malformed", "text"), taken("open", "bad")])
+    listmonk: list[Record] = [Listmonk(True), Native(3, "view", 7, 70, None, AT, "open")]
+    bad = Emitted("bad", "malformed", "text")
+    truth = Truth.of([*listmonk, SENT, tracked(ids), OPEN, report(), bad, taken("open", "bad")])
     truth.save(tmp_path / "truth.jsonl")
     assert Truth.read(tmp_path / "truth.jsonl") == truth
-    assert len((tmp_path / "truth.jsonl").read_text().splitlines()) == 6
+    assert len((tmp_path / "truth.jsonl").read_text().splitlines()) == 8
