@@ -1,4 +1,4 @@
-"""(g) What results cost: the drain with the archive, and with listmonk's tables to write to, against the drain without."""
+"""(g) What results cost: the drain with the archive, and with listmonk as well, against the drain without either."""
 
 from __future__ import annotations
 
