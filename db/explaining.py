@@ -6,6 +6,7 @@ Facts only: what they mean, in words, is the command's to say. All functions rea
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, TextClause
 
 from db.listmonk.tables import Listmonk, find_listmonk
-from db.reporting import campaign_stats
+from db.reporting import by_index, campaign_stats
 from db.sql import load_queries
 
 #: The two event tables, by the kind of their events.
@@ -55,9 +56,13 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True)
 class MessageFacts:
-    """One message: its tracking rows (one, or none), its events up to a limit, and what names it elsewhere."""
+    """One message: its tracking rows, its events, and what names it elsewhere.
+
+    There is one tracking row, or none. ``total`` is the number of its events; ``events`` are the oldest, up to a limit.
+    """
 
     tracked: Sequence[Facts]
+    total: int
     events: Sequence[EventFacts]
     incidents: Sequence[Facts]
     quarantined: Sequence[Facts]
@@ -96,7 +101,7 @@ class Explainer:
         return self._facts({kind: self._ids(kind, "find_by_event_id", parameters) for kind in TABLES})
 
     def find_rows(self, kind: str, row: int) -> list[EventFacts]:
-        """Return the event of this row, which is what the replaced system's events are known by."""
+        """Return the event of this row; those that have no id, as the replaced system's, are known by it alone."""
         return self._facts({kind: [row]})
 
     def find_message(self, message: str | UUID, *, limit: int) -> MessageFacts:
@@ -111,26 +116,29 @@ class Explainer:
             "azure_message_ids": sorted(filter(None, azure_ids)),
             "limit": limit,
         }
+        total = sum(self._count(kind, "count_of_message", parameters) for kind in TABLES)
         events = self._facts({kind: self._ids(kind, "find_by_message", parameters) for kind in TABLES})
         incidents = [
             incident
             for message_id in known
             for incident in self._rows("find_incidents_of_message", message_id=message_id, limit=limit)
         ]
-        return MessageFacts(tracked, events[:limit], incidents, self.find_quarantined(str(message)))
+        return MessageFacts(tracked, total, events[:limit], incidents, self.find_quarantined(str(message)))
 
     def find_subscriber(self, subscriber_id: int, *, limit: int) -> tuple[int, list[EventFacts]]:
         """Return how many events a subscriber has, and the newest of them, newest first."""
         parameters = {"subscriber_id": subscriber_id, "limit": limit}
-        total = sum(
-            self._conn.execute(self._queries[kind]["count_of_subscriber"], parameters).scalar_one() for kind in TABLES
-        )
+        total = sum(self._count(kind, "count_of_subscriber", parameters) for kind in TABLES)
         events = self._facts({kind: self._ids(kind, "find_by_subscriber", parameters) for kind in TABLES})
         return total, events[::-1][:limit]
 
     def find_quarantined(self, text: str) -> list[Facts]:
-        """Return the newest rows of the quarantine whose bytes hold ``text``. It looks at the newest 20,000 only."""
-        return self._rows("find_quarantined", text=text)
+        """Return the newest rows of the quarantine whose bytes hold the id ``text``, as JSON may have it.
+
+        Only the newest 20,000 are looked at. Nobody could read them, so it is not certain that they mean this id: case
+        is ignored, for one, since the domain of a Message-ID may be written in any.
+        """
+        return self._rows("find_quarantined", texts=_as_json(text))
 
     def find_campaign(self, campaign_id: int) -> CampaignFacts | None:
         """Return how a campaign's numbers are made up; None if nothing of it is known, not even a repair."""
@@ -146,8 +154,8 @@ class Explainer:
         return CampaignFacts(
             stats=dict(rows[0]._mapping) if rows else {"campaign_id": campaign_id},
             sent=self._rows("count_sent", campaign_id=campaign_id),
-            reports=self._rows("count_reports", campaign_id=campaign_id),
-            acts=self._rows("count_acts", campaign_id=campaign_id),
+            reports=self._looked_up("count_reports", campaign_id=campaign_id),
+            acts=self._looked_up("count_acts", campaign_id=campaign_id),
             views=views,
             clicks=clicks,
             bounces=bounces,
@@ -191,14 +199,33 @@ class Explainer:
         return self._rows("find_changes", table_names=tables, row_ids=ids)
 
     def _ids(self, kind: str, query: str, parameters: Mapping[str, Any]) -> list[int]:
-        return list(self._conn.execute(self._queries[kind][query], parameters).scalars())
+        with by_index(self._conn):
+            return list(self._conn.execute(self._queries[kind][query], parameters).scalars())
+
+    def _count(self, kind: str, query: str, parameters: Mapping[str, Any]) -> int:
+        with by_index(self._conn):
+            return int(self._conn.execute(self._queries[kind][query], parameters).scalar_one())
 
     def _rows(self, query: str, **parameters: Any) -> list[Facts]:
         return [dict(row._mapping) for row in self._conn.execute(self._any[query], parameters)]
 
+    def _looked_up(self, query: str, **parameters: Any) -> list[Facts]:
+        with by_index(self._conn):
+            return self._rows(query, **parameters)
+
     def _one(self, query: str, **parameters: Any) -> Facts:
         (row,) = self._rows(query, **parameters)
         return row
+
+
+def _as_json(name: str) -> list[str]:
+    """Return how JSON may have an id: never as a part of a longer one."""
+    written = {json.dumps(name), json.dumps(name, ensure_ascii=False)}
+    if len(name) > 2 and name.startswith("<") and name.endswith(">"):
+        inner = json.dumps(name[1:-1], ensure_ascii=False)[1:-1]
+        # Brackets are left away by some, and written as escapes by what fears HTML.
+        written |= {f'"{inner}"', f"<{inner}>", rf"\u003c{inner}\u003e"}
+    return sorted(written)
 
 
 def _subject(event: Facts) -> tuple[str, int]:

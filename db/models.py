@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 
@@ -112,6 +112,19 @@ class MessageIds:
 
     def __len__(self) -> int:
         return len(self.internet) + len(self.azure)
+
+    def halves(self) -> tuple[MessageIds, MessageIds]:
+        """Return the ids in two sets of the same size, or nearly."""
+        every = [*((id_, True) for id_ in sorted(self.internet)), *((id_, False) for id_ in sorted(self.azure))]
+        middle = len(every) // 2
+
+        def some(part: list[tuple[Any, bool]]) -> MessageIds:
+            return MessageIds(
+                frozenset(id_ for id_, internet in part if internet),
+                frozenset(id_ for id_, internet in part if not internet),
+            )
+
+        return some(every[:middle]), some(every[middle:])
 
     def __or__(self, other: MessageIds) -> MessageIds:
         return MessageIds(self.internet | other.internet, self.azure | other.azure)

@@ -91,8 +91,7 @@ def release(conn: Connection, ids: MessageIds, results: Results | None = None) -
             rows[table] += conn.execute(queries[table]["release_by_internet_message_id"], parameters)
         if ids.azure:
             rows[table] += conn.execute(queries[table]["release_by_azure_message_id"], parameters)
-    if ids.internet:
-        results.compare_late(conn, ids.internet)
+    results.compare_late(conn, ids)
     engagements = _write_results(conn, results, rows)
     return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])), engagements)
 
@@ -131,9 +130,18 @@ def sweep(
     )
 
 
+def put_off(conn: Connection, wait: timedelta) -> int:
+    """Have the first event that is due in each table wait for ``wait``; return how many there were.
+
+    For events whose sweep fails for a reason that lies in them: the others are to go on.
+    """
+    return sum(conn.execute(_ANYWHERE[table]["put_off"], {"wait": wait}).rowcount for table in EVENT_TABLES)
+
+
 def _write_results(conn: Connection, results: Results, rows: Mapping[str, Sequence[Row[Any]]]) -> tuple[int, ...]:
     deliveries, engagements = (tuple(row.id for row in rows[table]) for table in EVENT_TABLES)
     if deliveries or engagements:
+        results.classify(conn, deliveries=deliveries, engagements=engagements)
         results.write(conn, deliveries=list(deliveries), engagements=list(engagements))
     return engagements
 

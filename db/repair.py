@@ -154,7 +154,7 @@ def _match_native(conn: Connection, act: str, *, window: timedelta) -> dict[int,
             who = (row.campaign_id, row.subscriber_id, row.link_id)
             ours[row.event_id] = Act(row.event_id, *who, row.happened_at)
             native[row.native_id] = Act(row.native_id, *who, row.native_at)
-    return match(ours.values(), native.values(), {}, window)
+    return match(ours.values(), native.values(), window)
 
 
 def _take_up(plan: Plan, row: Any, native: Mapping[tuple[str, int], int]) -> None:

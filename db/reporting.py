@@ -29,8 +29,11 @@ def read_only(conn: Connection) -> None:
 
 
 @contextmanager
-def _by_index(conn: Connection) -> Iterator[None]:
-    """Have what is executed within be looked up by index. A stream is planned when it begins, which is enough."""
+def by_index(conn: Connection) -> Iterator[None]:
+    """Have what is executed within be looked up by index. A stream is planned when it begins, which is enough.
+
+    For queries that find one campaign, person, message or event; not to be nested.
+    """
     conn.execute(_QUERIES["look_up_by_index"])
     yield
     conn.execute(_QUERIES["plan_as_usual"])
@@ -48,7 +51,7 @@ def campaign_stats(
     if since is not None:
         query = "campaign_stats_since"
         parameters["since"] = since
-    with _by_index(conn) if campaigns else nullcontext():
+    with by_index(conn) if campaigns else nullcontext():
         return conn.execute(_QUERIES[query], parameters).all()
 
 
@@ -80,7 +83,7 @@ def stream_events(
         "azure_message_ids": None if message is None else list(azure_ids),
         "since": since,
     }
-    with _by_index(conn):
+    with by_index(conn):
         rows = conn.execute(_QUERIES["stream_events"], parameters, execution_options={"yield_per": STREAMED_ROWS})
     with rows:
         yield from rows

@@ -14,8 +14,12 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from db.bounces import NO_BOUNCES, BounceRules
+from db.classifying import classify_events
 from db.listmonk import acts
+from db.listmonk.native import Watched
 from db.listmonk.tables import Listmonk, find_listmonk
+from db.models import MessageIds
 from db.outbox import enqueue
 
 _log = logging.getLogger(__name__)
@@ -34,13 +38,14 @@ class Results:
     """What is to become of attributed events. One for each process and database.
 
     ``native_window`` is how far a native row of listmonk's may lie from an event to be the same act;
-    ``personal_parameters`` are the query parameters, in lower case, that differ from reader to reader; ``webhook``
-    tells whether attributed events are to be put into the outbox; ``noticed`` is told how many clicks named another
-    campaign or reader by their link than by their message.
+    ``personal_parameters`` are the query parameters, in lower case, that differ from reader to reader; ``bounces`` say
+    which delivery reports are; ``webhook`` tells whether attributed events are to be put into the outbox; ``noticed``
+    is told how many clicks named another campaign or reader by their link than by their message.
     """
 
     native_window: timedelta = timedelta(seconds=5)
     personal_parameters: Collection[str] = frozenset()
+    bounces: BounceRules = NO_BOUNCES
     webhook: bool = False
     noticed: Callable[[int], object] = _nobody
     _listmonk: Listmonk | None = field(default=None, repr=False)
@@ -82,10 +87,17 @@ class Results:
         if self.webhook:
             enqueue(conn, engagements=engagements, deliveries=deliveries)
 
-    def compare_late(self, conn: Connection, internet_message_ids: Collection[str]) -> None:
+    def classify(self, conn: Connection, *, engagements: Sequence[int], deliveries: Sequence[int]) -> None:
+        """Say of events that were not read by us, or by an earlier release, what the reader says of others at once.
+
+        Events that the replaced system has left waiting do not tell yet that they are bounces, or ways out.
+        """
+        classify_events(conn, self.bounces, engagements=engagements, deliveries=deliveries)
+
+    def compare_late(self, conn: Connection, ids: MessageIds) -> None:
         """Compare clicks that their link attributed with their messages, which were tracked only now."""
-        if self.listmonk(conn).present:
-            self._notice(acts.note_late_disagreements(conn, internet_message_ids))
+        if ids and self.listmonk(conn).present:
+            self._notice(acts.note_late_disagreements(conn, ids))
 
     def _notice(self, disagreements: int) -> None:
         if disagreements:
@@ -102,7 +114,10 @@ class Results:
             return 0
         return acts.absorb_native(conn, listmonk, engagements, window=self.native_window)
 
-    def watch_native(self, conn: Connection) -> int:
-        """Let native rows that came after our events count them, where they are one act; return how many."""
+    def watch_native(self, conn: Connection) -> Watched:
+        """Let native rows that came after our events count them, where they are one act.
+
+        A transaction of its own for a few thousand rows; call it again while there are more.
+        """
         listmonk = self.listmonk(conn)
-        return acts.watch_native(conn, listmonk, window=self.native_window) if listmonk.present else 0
+        return acts.watch_native(conn, listmonk, window=self.native_window) if listmonk.present else Watched()

@@ -162,6 +162,11 @@ Index(
     engagement_events.c.internet_message_id,
     postgresql_where=text("matched_by = 'link'"),
 )
+Index(
+    "azure_engagement_events_by_link_azure",
+    engagement_events.c.azure_message_id,
+    postgresql_where=text("matched_by = 'link'"),
+)
 delivery_events = _events(
     "azure_delivery_events",
     Column("status", Text, nullable=False),

@@ -170,7 +170,7 @@ def _release(engine: Engine, journal: Journal, results: Results, ids: MessageIds
             with engine.begin() as conn:
                 return release_journalled(conn, journal, ids, results)
 
-        batch = release_or_leave(release_now, Released())
+        batch = release_or_leave(release_now) or Released()
         if batch.engagements:
 
             def absorb(engagements: Sequence[int] = batch.engagements) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from db.bounces import BounceRules
 from db.engine import create_engine
 from db.results import Results
 from tasks.batch import Pipeline
-from tasks.bounces import BounceRules
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
 from worker import metrics
@@ -38,6 +38,7 @@ def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Res
     return kind(
         native_window=settings.native_window,
         personal_parameters=frozenset(settings.personal_parameters),
+        bounces=BounceRules(settings.bounce_types),
         webhook=settings.webhook_url is not None,
         noticed=metrics.INCIDENTS.labels("keys_disagree").inc,
     )
@@ -62,7 +63,6 @@ def make_context(settings: WorkerSettings) -> Context:
                 first_wait=settings.park_schedule[0],
                 jitter=settings.park_jitter_percent / 100,
                 results=results,
-                bounces=BounceRules(settings.bounce_types),
                 archived=archived,
             ),
         },

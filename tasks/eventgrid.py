@@ -12,9 +12,9 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Raw
 
-from db.listmonk.links import is_way_out, tracked_link
+from db.bounces import NO_BOUNCES, BounceRules
+from db.listmonk.links import tracked_link, uncounted_because
 from db.models import DeliveryEvent, EngagementEvent, Malformed
-from tasks.bounces import BounceRules
 from tasks.reasons import Reason
 from tasks.wire import (
     ENGAGEMENT_REPORT,
@@ -33,9 +33,6 @@ LONGEST_EVENT_ID = 200
 
 #: What is kept of a recipient's address, in characters: no domain is longer.
 _LONGEST_DOMAIN = 253
-
-#: Rules by which no delivery report is a bounce.
-NO_BOUNCES = BounceRules(())
 
 #: The spelling of Azure's documentation for each status it documents; the wire has been seen with others.
 _STATUSES = {
@@ -119,18 +116,13 @@ def _engagement(event: WireEvent, data: WireData, received_at: datetime) -> Enga
         raise Refused(Reason.FIELD_INVALID, "data.engagementType")
     kind = kind.casefold()
     context = _text(data.engagement_context, "engagementContext")
-    uncounted, link = None, None
-    if kind == "click":
-        link = tracked_link(context) if context else None
-        uncounted = "unsubscribe_link" if context and is_way_out(context) else None
-    elif kind != "view":
-        uncounted = "unknown_type"
+    link = tracked_link(context) if kind == "click" and context else None
     return EngagementEvent(
         *_shared(event, data, data.user_action_timestamp, received_at),
         kind,
         context,
         _text(data.user_agent, "userAgent"),
-        uncounted,
+        uncounted_because(kind, context),
         link.campaign.bytes if link else None,
         link.subscriber.bytes if link else None,
     )

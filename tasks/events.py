@@ -16,8 +16,7 @@ from db.quarantine import quarantine
 from db.results import Results
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
-from tasks.bounces import BounceRules
-from tasks.eventgrid import NO_BOUNCES, Parsed, parse_body
+from tasks.eventgrid import Parsed, parse_body
 from tasks.patience import patiently
 from tasks.settling import settle
 from worker.json_parts import split_parts
@@ -41,7 +40,6 @@ class EventPipeline:
     first_wait: timedelta
     jitter: float
     results: Results = field(default_factory=Results)
-    bounces: BounceRules = NO_BOUNCES
     run_id: int | None = None
     archived: bool = False
     kind: str = "event"
@@ -50,7 +48,7 @@ class EventPipeline:
         """Read every body; what cannot be read is among the result's malformed parts."""
         parsed = Parsed()
         for body, entry_id, received_at in bodies:
-            parse_body(body, parsed, entry_id=entry_id, received_at=received_at, bounces=self.bounces)
+            parse_body(body, parsed, entry_id=entry_id, received_at=received_at, bounces=self.results.bounces)
         return EventRows(parsed, pack(bodies) if self.archived else None)
 
     def record(self, engine: Engine, rows: EventRows) -> Drained:

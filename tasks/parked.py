@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from db.parking import Released, Swept, release, sweep
+import logging
+import time
+from datetime import timedelta
+
+from db.listmonk.native import Watched
+from db.parking import Released, Swept, put_off, release, sweep
 from db.tracking import adopt_foreign, respell_foreign
 from tasks.context import Context, context
 from tasks.patience import patiently
 from tasks.settling import release_or_leave, settle
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
+
+_log = logging.getLogger(__name__)
+
+#: How long an event that cannot be released is put off, so that it does not stand in the way of the others.
+PUT_OFF = timedelta(hours=1)
+
+#: Longest that one look at many native rows goes on.
+WATCH_RUN = timedelta(seconds=10)
 
 #: Most rows of another program's looked at in one sweep.
 FOREIGN_LIMIT = 5000
@@ -46,12 +59,13 @@ def adopt(ctx: Context) -> int:
 
     if not patiently(respell):
         return 0
-    released = release_or_leave(release_adopted, Released())
+    released = release_or_leave(release_adopted) or Released()
     return released.events + settle(ctx.engine, ctx.results, released.taught, released.engagements)
 
 
 def retry_due(ctx: Context) -> Swept:
     """Try what is due once more."""
+    limit = ctx.settings.sweep_limit
 
     def sweep_due() -> Swept:
         with ctx.engine.begin() as conn:
@@ -60,11 +74,20 @@ def retry_due(ctx: Context) -> Swept:
                 waits=ctx.settings.park_schedule,
                 jitter=ctx.settings.park_jitter_percent / 100,
                 deadline=ctx.settings.park_deadline,
-                limit=ctx.settings.sweep_limit,
+                limit=limit,
                 results=ctx.results,
             )
 
-    return release_or_leave(sweep_due, Swept())
+    def put_off_first() -> int:
+        with ctx.engine.begin() as conn:
+            return put_off(conn, PUT_OFF)
+
+    while (swept := release_or_leave(sweep_due)) is None:
+        if limit == 1:
+            _log.error("put off %d events that cannot be released, so that others are", patiently(put_off_first))
+            return Swept()
+        limit //= 2
+    return swept
 
 
 @app.task(name="watch_native")
@@ -76,12 +99,19 @@ def watch_native() -> str:
 
 def watch(ctx: Context) -> int:
     """Let listmonk's native rows count the events that they are one act with; return how many."""
+    absorbed = 0
+    until = time.monotonic() + WATCH_RUN.total_seconds()
+    while time.monotonic() < until:
+        watched = patiently(lambda: _watch_once(ctx))
+        absorbed += watched.absorbed
+        if not watched.more:
+            break
+    return absorbed
 
-    def watch_once() -> int:
-        with ctx.engine.begin() as conn:
-            return ctx.results.watch_native(conn)
 
-    return patiently(watch_once)
+def _watch_once(ctx: Context) -> Watched:
+    with ctx.engine.begin() as conn:
+        return ctx.results.watch_native(conn)
 
 
 def _normalise_or_none(text: str) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.errors import Fault, fault_of, sqlstate_of
-from db.models import MessageIds
+from db.models import NOTHING, MessageIds
 from db.parking import Released, release
 from db.results import Results
 from tasks.patience import patiently
@@ -33,16 +33,29 @@ def settle(engine: Engine, results: Results, ids: MessageIds, engagements: Seque
     absorb_native(engine, results, engagements)
     released = 0
     while ids:
-
-        def release_now(ids: MessageIds = ids) -> Released:
-            with engine.begin() as conn:
-                return release(conn, ids, results)
-
-        result = release_or_leave(release_now, Released())
-        absorb_native(engine, results, result.engagements)
-        released += result.events
-        ids = result.taught
+        taught = NOTHING
+        for result in _release(engine, results, ids):
+            absorb_native(engine, results, result.engagements)
+            released += result.events
+            taught |= result.taught
+        ids = taught
     return released
+
+
+def _release(engine: Engine, results: Results, ids: MessageIds) -> Iterator[Released]:
+    """Release in one transaction; if a value forbids it, in halves, so that what cannot be released waits alone."""
+
+    def release_now() -> Released:
+        with engine.begin() as conn:
+            return release(conn, ids, results)
+
+    if (released := release_or_leave(release_now)) is not None:
+        yield released
+    elif len(ids) == 1:
+        _log.error("the events of one message cannot be released; they stay parked")
+    else:
+        for half in ids.halves():
+            yield from _release(engine, results, half)
 
 
 def absorb_native(engine: Engine, results: Results, engagements: Sequence[int]) -> None:
@@ -56,8 +69,8 @@ def absorb_native(engine: Engine, results: Results, engagements: Sequence[int]) 
         patiently(absorb)
 
 
-def release_or_leave(transaction: Callable[[], _Result], nothing: _Result) -> _Result:
-    """Run a transaction that releases; if a value in the tables forbids it, say so and leave the events parked.
+def release_or_leave(transaction: Callable[[], _Result]) -> _Result | None:
+    """Run a transaction that releases; if a value in the tables forbids it, say so, leave the events, and return None.
 
     They are committed as they are, and whatever led here (a batch, a sweep) is not to blame for them. What forbids it
     is mostly a campaign that listmonk deletes at this very moment: the next sweep will see that it is gone.
@@ -67,5 +80,5 @@ def release_or_leave(transaction: Callable[[], _Result], nothing: _Result) -> _R
     except SQLAlchemyError as error:
         if fault_of(error) is not Fault.DATA:
             raise
-        _log.error("events could not be released and stay parked: SQLSTATE %s", sqlstate_of(error))
-        return nothing
+        _log.warning("events could not be released together (SQLSTATE %s)", sqlstate_of(error))
+        return None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from db.listmonk.links import canonical_url, tracked_link
-from db.listmonk.native import CLICKS, VIEWS
+from db.listmonk.links import canonical_url, find_uuids, is_way_out, tracked_link
+from db.listmonk.native import CLICKS, VIEWS, Rules, Tally, Watched
 from db.listmonk.tables import Listmonk
+from db.models import MessageIds
 from db.sql import load_queries
 
-_QUERIES = load_queries("listmonk.sql")
+_QUERIES = load_queries("listmonk.sql", message_id="internet_message_id", message_id_type="text")
+_BY_AZURE_ID = load_queries("listmonk.sql", message_id="azure_message_id", message_id_type="uuid")
 
 
 def count_acts(
@@ -47,30 +48,25 @@ def count_acts(
 
 def begin_watching(conn: Connection, listmonk: Listmonk) -> None:
     """Remember from where on native rows are to be watched, unless that is remembered already."""
-    if listmonk.views:
-        VIEWS.begin_watching(conn)
-    if listmonk.clicks:
-        CLICKS.begin_watching(conn)
+    for tally in _tallies(listmonk):
+        tally.begin_watching(conn)
 
 
 def absorb_native(conn: Connection, listmonk: Listmonk, events: Sequence[int], *, window: timedelta) -> int:
     """Let listmonk's native rows count the ``events`` that they are one act with; return how many."""
-    absorbed = 0
-    if listmonk.views:
-        absorbed += VIEWS.absorb(conn, events, window)
-    if listmonk.clicks:
-        absorbed += CLICKS.absorb(conn, events, window)
-    return absorbed
+    rules = Rules(window, listmonk.individual_tracking)
+    return sum(tally.absorb(conn, events, rules) for tally in _tallies(listmonk))
 
 
-def watch_native(conn: Connection, listmonk: Listmonk, *, window: timedelta) -> int:
-    """Let native rows that came after our events count them, where they are one act; return how many."""
-    watched = 0
-    if listmonk.views:
-        watched += VIEWS.watch(conn, window)
-    if listmonk.clicks:
-        watched += CLICKS.watch(conn, window)
-    return watched
+def watch_native(conn: Connection, listmonk: Listmonk, *, window: timedelta) -> Watched:
+    """Let native rows that came after our events count them, where they are one act."""
+    rules = Rules(window, listmonk.individual_tracking)
+    watched = [tally.watch(conn, rules) for tally in _tallies(listmonk)]
+    return Watched(sum(each.absorbed for each in watched), any(each.more for each in watched))
+
+
+def _tallies(listmonk: Listmonk) -> list[Tally]:
+    return [tally for tally, here in ((VIEWS, listmonk.views), (CLICKS, listmonk.clicks)) if here]
 
 
 def count_bounces(conn: Connection, events: Sequence[int]) -> None:
@@ -89,10 +85,14 @@ def note_disagreements(conn: Connection, events: Sequence[int]) -> int:
     return conn.execute(_QUERIES["note_disagreements"], {"ids": events}).rowcount
 
 
-def note_late_disagreements(conn: Connection, internet_message_ids: Collection[str]) -> int:
-    """Do the same for clicks attributed by their link alone, whose messages are known only now."""
-    parameters = {"internet_message_ids": "\n".join(internet_message_ids)}
-    return conn.execute(_QUERIES["note_late_disagreements"], parameters).rowcount
+def note_late_disagreements(conn: Connection, ids: MessageIds) -> int:
+    """Do the same for clicks attributed by their link alone, whose messages, named by ``ids``, are known only now."""
+    noted = 0
+    for named, queries in ((ids.internet, _QUERIES), (ids.azure, _BY_AZURE_ID)):
+        if named:
+            parameters = {"message_ids": "\n".join(map(str, named))}
+            noted += conn.execute(queries["note_late_disagreements"], parameters).rowcount
+    return noted
 
 
 def _count_clicks(
@@ -101,55 +101,55 @@ def _count_clicks(
     clicks = conn.execute(_QUERIES["find_clicks"], {"ids": events}).all()
     if not clicks:
         return 0
-    link_ids = _link_ids(conn, clicks, personal_parameters)
-    counted = [click.id for click in clicks if click.id in link_ids]
-    if len(counted) < len(clicks):
-        missing = [click.id for click in clicks if click.id not in link_ids]
-        conn.execute(_QUERIES["leave_uncounted"], {"ids": missing, "reason": "no_url"})
+    links = _find_links(conn, clicks, frozenset(personal_parameters))
+    reasons = {"no_url": [click.id for click in clicks if click.id not in links]}
+    reasons["unsubscribe_link"] = [event for event, link_id in links.items() if link_id is None]
+    for reason, uncounted in reasons.items():
+        if uncounted:
+            conn.execute(_QUERIES["leave_uncounted"], {"ids": uncounted, "reason": reason})
+    counted = {event: link_id for event, link_id in links.items() if link_id is not None}
     parameters = {
-        "ids": counted,
-        "link_ids": [link_ids[event] for event in counted],
+        "ids": list(counted),
+        "link_ids": list(counted.values()),
         "individual": listmonk.individual_tracking,
     }
     return len(clicks) - len(counted) + conn.execute(_QUERIES["count_clicks"], parameters).rowcount
 
 
-def _link_ids(conn: Connection, clicks: Sequence[Row[Any]], personal_parameters: Collection[str]) -> dict[int, int]:
+def _find_links(
+    conn: Connection, clicks: Sequence[Row[Any]], personal_parameters: frozenset[str]
+) -> dict[int, int | None]:
     """Return the id in ``links`` for each click, by the event's id; links that are not there yet are added.
 
-    A tracked link is the one it names. Any other URL is the link that listmonk has registered in exactly those words,
-    if it has; else the one of its canonical form.
+    A tracked link is the one it names, and None if that one leads out. Any other URL is the link that listmonk has
+    registered in exactly those words, if it has; else the one of its canonical form.
     """
     tracked = {click.id: link.link for click in clicks if (link := tracked_link(click.url or ""))}
-    by_uuid = dict(_rows(conn, "find_links_by_uuid", uuids=sorted(set(tracked.values()))))
-    found = {event: by_uuid[uuid] for event, uuid in tracked.items() if uuid in by_uuid}
-    others = [click for click in clicks if click.id not in found and click.url]
-    personal = frozenset(personal_parameters)
+    by_uuid = {row.uuid: row for row in _rows(conn, "find_links_by_uuid", uuids=sorted(set(tracked.values())))}
+    found: dict[int, int | None] = {
+        event: None if is_way_out(by_uuid[uuid].url) else by_uuid[uuid].id
+        for event, uuid in tracked.items()
+        if uuid in by_uuid
+    }
+    others = {click.id: click.url for click in clicks if click.id not in found and click.url}
+    named = {url: find_uuids(url) for url in set(others.values())}
+    # Whose UUIDs they are is asked of listmonk: a mail that was forwarded names another reader than its own.
+    uuids = sorted(set().union(*named.values()))
+    readers = {str(row.uuid) for row in _rows(conn, "find_readers", uuids=uuids)}
     canonical = {
-        click.id: _canonical(
-            click.url,
-            personal,
-            # Most URLs say nothing of their reader, and are then the same question for all of them.
-            click.subscriber_uuid if click.subscriber_uuid and click.subscriber_uuid in click.url.lower() else None,
-        )
-        for click in others
+        url: canonical_url(url, personal_parameters=personal_parameters, readers=named[url] & readers) for url in named
     }
     wanted = {url for url in canonical.values() if url is not None}
-    by_url = dict(_rows(conn, "find_links_by_url", urls=sorted(wanted | {click.url for click in others})))
+    by_url = dict(_rows(conn, "find_links_by_url", urls=sorted(wanted | {url for url in named if canonical[url]})))
     if missing := wanted - by_url.keys():
         by_url |= dict(_rows(conn, "add_links", urls=sorted(missing)))
     if missing := wanted - by_url.keys():  # another batch has added them meanwhile
         by_url |= dict(_rows(conn, "find_links_by_url", urls=sorted(missing)))
-    for click in others:
-        url = click.url if click.url in by_url else canonical[click.id]
-        if url in by_url:
-            found[click.id] = by_url[url]
+    for event, url in others.items():
+        link_id = by_url.get(url, by_url.get(canonical[url] or ""))
+        if link_id is not None:
+            found[event] = link_id
     return found
-
-
-@lru_cache(maxsize=10_000)
-def _canonical(url: str, personal_parameters: frozenset[str], subscriber_uuid: str | None) -> str | None:
-    return canonical_url(url, personal_parameters=personal_parameters, subscriber_uuid=subscriber_uuid)
 
 
 def _rows(conn: Connection, query: str, **parameters: Sequence[object]) -> Sequence[Any]:

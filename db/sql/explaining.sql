@@ -14,6 +14,12 @@ SELECT id
  ORDER BY event_timestamp, id
  LIMIT :limit;
 
+-- name: count_of_message
+SELECT count(*)
+  FROM {events}
+ WHERE internet_message_id = ANY(CAST(:internet_message_ids AS text[]))
+    OR azure_message_id = ANY(CAST(:azure_message_ids AS uuid[]));
+
 -- name: find_by_subscriber
 SELECT id
   FROM {events}
@@ -27,7 +33,7 @@ SELECT count(*) FROM {events} WHERE subscriber_id = :subscriber_id;
 -- name: explain_events
 -- Each event with the tracking row of its message: by the mail's own id, else by Azure's. Of the words of an SMTP server,
 -- which may name people, the enhanced status code alone.
-SELECT '{kind}' AS kind, e.id AS row, e.event_id, e.state, e.matched_by, e.internet_message_id, e.azure_message_id,
+SELECT '{kind}' AS kind, e.id AS row, e.event_id, e.event_key IS NOT NULL AS has_key, e.state, e.matched_by, e.internet_message_id, e.azure_message_id,
        e.campaign_id, e.subscriber_id, e.event_timestamp, e.received_at, e.created_at, e.attributed_at,
        e.attempts, e.next_attempt_at, e.expired_at, e.expired_reason,
        e.run_id, r.kind AS run_kind, r.started_at AS run_started_at,
@@ -92,11 +98,14 @@ SELECT 'delivery', told.event_row, w.state, w.attempts
  WHERE w.deliveries && CAST(:deliveries AS bigint[]) AND told.event_row = ANY(CAST(:deliveries AS bigint[]));
 
 -- name: find_quarantined
--- Whether the newest malformed bytes hold this text: an event's id, or a Message-ID whose tracking was refused.
+-- Whether the newest malformed bytes hold one of these texts: an event's id, or a Message-ID whose tracking was refused.
+-- They may be of any encoding, or of none, so bytes are compared; `escape` writes those that are not ASCII as numbers.
 SELECT id, kind, reason, detail, received_at
   FROM attribution_quarantine
  WHERE id > (SELECT max(id) - 20000 FROM attribution_quarantine)
-   AND position(convert_to(:text, 'UTF8') IN body) > 0
+   AND EXISTS (
+       SELECT FROM unnest(CAST(:texts AS text[])) AS named (text)
+        WHERE position(lower(encode(convert_to(named.text, 'UTF8'), 'escape')) IN lower(encode(body, 'escape'))) > 0)
  ORDER BY id DESC
  LIMIT 5;
 

@@ -37,9 +37,8 @@ SELECT -e.id, e.campaign_id, CASE WHEN :individual THEN s.id END, e.event_timest
  WHERE e.id = ANY(CAST(:ids AS bigint[])) AND e.engagement_type = 'view' AND e.uncounted IS NULL;
 
 -- name: find_clicks
-SELECT e.id, e.engagement_context AS url, CAST(s.uuid AS text) AS subscriber_uuid
+SELECT e.id, e.engagement_context AS url
   FROM azure_engagement_events AS e
-  LEFT JOIN subscribers AS s ON s.id = e.subscriber_id
  WHERE e.id = ANY(CAST(:ids AS bigint[])) AND e.engagement_type = 'click' AND e.uncounted IS NULL;
 
 -- name: count_clicks
@@ -50,8 +49,11 @@ SELECT -e.id, e.campaign_id, u.link_id, CASE WHEN :individual THEN s.id END, e.e
   JOIN campaigns AS c ON c.id = e.campaign_id
   LEFT JOIN subscribers AS s ON s.id = e.subscriber_id;
 
+-- name: find_readers
+SELECT uuid FROM subscribers WHERE uuid = ANY(CAST(:uuids AS uuid[]));
+
 -- name: find_links_by_uuid
-SELECT uuid, id FROM links WHERE uuid = ANY(CAST(:uuids AS uuid[]));
+SELECT uuid, id, url FROM links WHERE uuid = ANY(CAST(:uuids AS uuid[]));
 
 -- name: find_links_by_url
 SELECT url, id FROM links WHERE url = ANY(CAST(:urls AS text[]));
@@ -93,22 +95,23 @@ SELECT 'keys_disagree', e.id,
            'message', jsonb_build_object('campaign_id', e.campaign_id, 'subscriber_id', e.subscriber_id),
            'link', jsonb_build_object('campaign_id', e.link_campaign_id, 'subscriber_id', e.link_subscriber_id))
   FROM azure_engagement_events AS e
- WHERE e.id = ANY(CAST(:ids AS bigint[])) AND e.matched_by <> 'link'
+ WHERE e.id = ANY(CAST(:ids AS bigint[]))
+   AND e.matched_by IN ('internet_message_id', 'azure_message_id', 'delivery_report', 'header')
    AND (e.link_campaign_id <> e.campaign_id OR e.link_subscriber_id <> e.subscriber_id)
  ORDER BY e.id
 ON CONFLICT (kind, subject_id) DO NOTHING;
 
 -- name: note_late_disagreements
--- The same for clicks that their link attributed before their message was tracked.
+-- The same for clicks that their link attributed before their message was tracked, by either of its ids ({message_id}).
 INSERT INTO attribution_incidents (kind, subject_id, details)
 SELECT 'keys_disagree', e.id,
        jsonb_build_object(
            'message', jsonb_build_object('campaign_id', t.campaign_id, 'subscriber_id', t.subscriber_id),
            'link', jsonb_build_object('campaign_id', e.link_campaign_id, 'subscriber_id', e.link_subscriber_id))
   FROM azure_engagement_events AS e
-  JOIN azure_message_tracking AS t ON t.internet_message_id = e.internet_message_id
+  JOIN azure_message_tracking AS t ON t.{message_id} = e.{message_id}
  WHERE e.matched_by = 'link'
-   AND e.internet_message_id = ANY(ARRAY(SELECT string_to_table(:internet_message_ids, E'\n')))
+   AND e.{message_id} = ANY(ARRAY(SELECT CAST(string_to_table(:message_ids, E'\n') AS {message_id_type})))
    AND (t.campaign_id <> e.campaign_id OR t.subscriber_id <> e.subscriber_id)
  ORDER BY e.id
 ON CONFLICT (kind, subject_id) DO NOTHING;

@@ -101,6 +101,14 @@ WITH due AS (
 )
 SELECT id, state, internet_message_id, azure_message_id FROM swept;
 
+-- name: put_off
+UPDATE {events} AS e
+   SET next_attempt_at = now() + CAST(:wait AS interval)
+  FROM (SELECT id FROM {events}
+         WHERE state = 'parked' AND next_attempt_at <= now()
+         ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS first
+ WHERE e.id = first.id;
+
 -- name: list_waiting
 -- What waits, oldest first; :after is the id of the last row seen.
 SELECT id, event_id, state, internet_message_id, azure_message_id, received_at, created_at, event_timestamp,

@@ -50,11 +50,12 @@ def upgrade() -> None:
         "(engagement_type, native_id) WHERE native_id IS NOT NULL",
         unique=True,
     )
-    online.index(
-        "azure_engagement_events_by_link",
-        "azure_engagement_events",
-        "(internet_message_id) WHERE matched_by = 'link'",
-    )
+    for suffix, column in (("", "internet_message_id"), ("_azure", "azure_message_id")):
+        online.index(
+            f"azure_engagement_events_by_link{suffix}",
+            "azure_engagement_events",
+            f"({column}) WHERE matched_by = 'link'",
+        )
     # For the rewrite alarm (db/sql/rewrites.sql), which looks at the last hours, every few minutes.
     online.index("azure_delivery_events_unexplained", "azure_delivery_events", UNEXPLAINED)
     online.index("azure_delivery_events_recent", "azure_delivery_events", RECENT.format("created_at"))

@@ -22,7 +22,7 @@ def test_personal_links_name_their_reader_and_count_as_one_for_all(seed: int) ->
     assert ours.url != theirs.url
     assert ours.counted_as == theirs.counted_as
     uuid = str(listmonk.uuid_of("subscriber", 12))
-    assert canonical_url(ours.url, personal_parameters=PERSONAL, subscriber_uuid=uuid) == ours.counted_as
+    assert canonical_url(ours.url, personal_parameters=PERSONAL, readers={uuid}) == ours.counted_as
     assert not is_way_out(ours.url)
 
 

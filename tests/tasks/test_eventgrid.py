@@ -13,8 +13,8 @@ from azure.eventgrid import SystemEventNames
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.bounces import BounceRules
 from db.models import DeliveryEvent, EngagementEvent
-from tasks.bounces import BounceRules
 from tasks.eventgrid import Parsed, event_key, parse_body
 from tasks.reasons import Reason
 from tests.tasks.payloads import AZURE_MESSAGE_ID, RECEIVED_AT, SOURCE, body_of, cloud_event, delivery, engagement
@@ -96,8 +96,8 @@ def test_what_shows_no_interest_says_so_from_the_beginning(fields: dict[str, str
 def test_the_rules_say_which_reports_are_bounces() -> None:
     rules = BounceRules(["FilteredSpam:complaint", "5.*:hard", "Bounced:soft"])
     parsed = Parsed()
-    reports = [("bounced", "550 5.1.1 no such user"), ("Bounced", None), ("FilteredSpam", "5.7.1"), ("Delivered", "5.0.0")]
-    for number, (status, message) in enumerate(reports):
+    spam, delivered = ("FilteredSpam", "550 5.7.1"), ("Delivered", "5.0.0")
+    for number, (status, message) in enumerate([("bounced", "550 5.1.1 no user"), ("Bounced", None), spam, delivered]):
         event = delivery(f"d{number}", status=status, deliveryStatusDetails={"statusMessage": message})
         parse_body(body_of(event), parsed, entry_id=None, received_at=RECEIVED_AT, bounces=rules)
     assert [event.bounce_type for event in parsed.deliveries] == ["hard", "soft", "complaint", None]

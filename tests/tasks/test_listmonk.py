@@ -10,9 +10,12 @@ import psycopg
 import pytest
 import redis
 
+from db import parking
+from db.models import MessageIds
 from simulator import listmonk as fake
 from tasks.context import Context, make_context
 from tasks.parked import retry_due, watch
+from tasks.settling import settle
 from tests.db.rows import stored
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import drain, push_events, push_messages
@@ -104,23 +107,65 @@ def test_an_event_of_a_campaign_that_is_gone_costs_itself_alone(
     ]
 
 
-def test_a_campaign_deleted_while_its_events_are_swept_is_left_to_the_next_sweep(
+def test_an_event_that_cannot_be_attributed_does_not_stand_in_the_way_of_the_others(
     ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push_events(redis_client, body_of(engagement("orphan", internet_message_id=ORPHAN), engagement("fine")))
+    fine = [engagement(f"fine {n}", engagementType="view") for n in range(5)]
+    push_events(redis_client, body_of(engagement("orphan", internet_message_id=ORPHAN), *fine))
     drain(ctx)
     track_orphan(listmonk)
     listmonk.execute(
         "INSERT INTO azure_message_tracking (internet_message_id, campaign_id, tracked_via)"
-        " VALUES ('<c42@mail.example.com>', 7, 'x'); UPDATE azure_engagement_events SET next_attempt_at = now()"
+        " VALUES ('<c42@mail.example.com>', 7, 'x')"
+    )
+    listmonk.execute(
+        "UPDATE azure_engagement_events SET next_attempt_at = now() - interval '1 s' * (event_id = 'orphan')::int"
     )
     with monkeypatch.context() as unaware:  # as a sweep is that has looked before the campaign went
-        from db import parking
-
         unaware.setattr(parking, "_IN_LISTMONK", parking._ANYWHERE)
-        assert retry_due(ctx).attributed == 0
-    swept = retry_due(ctx)
-    assert (swept.attributed, swept.expired) == (1, 1)
+        assert retry_due(ctx).attributed == 0  # puts the orphan off
+        assert retry_due(ctx).attributed == 5
+    assert rows(listmonk, "SELECT count(*) FROM campaign_views") == [(5,)]
+    listmonk.execute("UPDATE azure_engagement_events SET next_attempt_at = now() WHERE state = 'parked'")
+    assert retry_due(ctx).expired == 1
+
+
+def test_a_message_whose_events_cannot_be_released_does_not_hold_back_those_of_others(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"<m{n}@mail.example.com>" for n in range(7)]
+    push_events(redis_client, *(body_of(engagement(name, internet_message_id=name)) for name in (*names, ORPHAN)))
+    drain(ctx)
+    track_orphan(listmonk)
+    listmonk.execute(
+        "INSERT INTO azure_message_tracking (internet_message_id, campaign_id, tracked_via)"
+        " SELECT '<m' || n || '@mail.example.com>', 7, 'x' FROM generate_series(0, 6) AS n"
+    )
+    monkeypatch.setattr(parking, "_IN_LISTMONK", parking._ANYWHERE)
+    assert settle(ctx.engine, ctx.results, MessageIds(frozenset({*names, ORPHAN}))) == 7
+    assert stored(ctx.engine)[ORPHAN][0] == "parked"
+
+
+def test_what_the_replaced_system_left_waiting_is_told_apart_when_it_is_released(
+    ctx: Context, redis_client: redis.Redis, listmonk: psycopg.Connection[Any]
+) -> None:
+    listmonk.execute(
+        "INSERT INTO azure_engagement_events"
+        " (internet_message_id, engagement_type, engagement_context, event_timestamp, state, next_attempt_at)"
+        " VALUES ('<c42@mail.example.com>', 'Click', 'https://example.com/unsubscribe', now(), 'parked', now()),"
+        " ('<c42@mail.example.com>', 'View', '', now(), 'parked', now());"
+        "INSERT INTO azure_delivery_events"
+        " (internet_message_id, status, status_reason, event_timestamp, state, next_attempt_at)"
+        " VALUES ('<c42@mail.example.com>', 'Bounced', '550 5.1.1 no such user', now(), 'parked', now())"
+    )
+    push_messages(redis_client, TRACKED)
+    drain(ctx)
+    assert rows(listmonk, "SELECT engagement_type, uncounted FROM azure_engagement_events ORDER BY 1") == [
+        ("click", "unsubscribe_link"),
+        ("view", None),
+    ]
+    assert rows(listmonk, "SELECT count(*) FROM campaign_views") == [(1,)]
+    assert rows(listmonk, "SELECT type::text FROM bounces") == [("hard",)]
 
 
 def test_the_watch_lets_native_rows_count_what_came_before_them(

@@ -37,7 +37,7 @@ def record(
 
 def watch(engine: Engine, results: Results | None = None) -> int:
     with engine.begin() as conn:
-        return (results or Results()).watch_native(conn)
+        return (results or Results()).watch_native(conn).absorbed
 
 
 def views(listmonk: psycopg.Connection[Any]) -> list[tuple[int, int | None]]:

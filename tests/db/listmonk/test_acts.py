@@ -19,7 +19,7 @@ from db.results import Results
 from db.tracking import message_ids, track_messages
 from simulator import listmonk as fake
 from tests.db.listmonk.counts import clicks, record, uncounted, views
-from tests.db.rows import FIRST_WAIT, NOW, click, message, report, stored
+from tests.db.rows import FIRST_WAIT, NOW, azure_id, click, message, report, stored
 from tests.waiting import eventually
 
 Listmonk = psycopg.Connection[Any]
@@ -184,6 +184,34 @@ def test_unsubscribe_clicks_and_clicks_on_nothing_are_stored_and_not_counted(
     assert {state for state, *_ in stored(engine).values()} == {"attributed"}
 
 
+def test_a_tracked_link_that_leads_out_is_not_counted(engine: Engine, listmonk: Listmonk) -> None:
+    link = fake.link(listmonk, "https://www.example.com/unsubscribe")
+    track(engine)
+    record(engine, click("c", engagement_context=fake.tracked_link(listmonk, link, 7, 12)))
+    assert clicks(listmonk) == []
+    assert uncounted(engine) == {"c": ("unsubscribe_link", None)}
+
+
+def test_readers_are_kept_out_of_links_though_the_message_names_none(engine: Engine, listmonk: Listmonk) -> None:
+    readers = [str(uuid) for (uuid,) in listmonk.execute("SELECT uuid FROM subscribers WHERE id < 6")]
+    track(engine, message(subscriber=None))
+    urls = ["https://e.example.com/hello/{}", "https://e.example.com/?s={}", "https://e.example.com/u/{}@example.net"]
+    record(
+        engine,
+        *(
+            click(f"{n} {reader}", engagement_context=url.format(reader))
+            for n, url in enumerate(urls)
+            for reader in readers
+        ),
+    )
+    assert len(readers) == 5
+    assert sorted({url for *_, url in clicks(listmonk)}) == [
+        "https://e.example.com/",
+        "https://e.example.com/hello/00000000-0000-0000-0000-000000000000",
+        "https://e.example.com/u/nobody",
+    ]
+
+
 def test_two_batches_adding_the_same_links_at_once_both_succeed(engine: Engine, listmonk: Listmonk) -> None:
     track(engine)
     with listmonk.transaction():  # another batch has added it and not committed yet
@@ -291,6 +319,15 @@ def test_keys_that_turn_out_to_disagree_when_the_message_is_tracked_are_an_incid
     assert stored(engine) == {"c": ("attributed", 9, 33, "link")}
     assert [kind for kind, _ in incidents(listmonk)] == ["keys_disagree"]
     assert clicks(listmonk) == [(9, 33, OFFER)]
+
+
+def test_they_are_compared_as_well_if_the_message_is_known_by_azures_id(engine: Engine, listmonk: Listmonk) -> None:
+    record(engine, click("c", None, azure_id(1), **links_uuids(listmonk, 9, 33)))
+    late = message(None, campaign=7, subscriber=33, azure=azure_id(1))
+    track(engine, late)
+    with engine.begin() as conn:
+        release(conn, message_ids([late]))
+    assert [kind for kind, _ in incidents(listmonk)] == ["keys_disagree"]
 
 
 def test_an_event_of_a_campaign_deleted_before_it_came_parks_alone(engine: Engine, listmonk: Listmonk) -> None:

@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from db.events import record_events
 from db.listmonk.matching import Act
+from db.listmonk.native import Tally
 from db.results import Results
 from db.tracking import track_messages
 from simulator import listmonk as fake
@@ -68,7 +69,7 @@ def test_a_native_click_counts_the_event_only_on_the_same_link(engine: Engine, l
 
 
 @pytest.mark.parametrize(
-    ("campaign", "subscriber", "seconds"), [(8, 12, 0), (7, 13, 0), (7, None, 0), (7, 12, 5.1), (7, 12, -5.1)]
+    ("campaign", "subscriber", "seconds"), [(8, 12, 0), (7, 13, 0), (8, None, 0), (7, 12, 5.1), (7, 12, -5.1)]
 )
 def test_another_act_is_counted_beside_ours(
     engine: Engine, listmonk: Listmonk, campaign: int, subscriber: int | None, seconds: float
@@ -180,7 +181,7 @@ def test_two_watches_at_once_do_the_work_once(engine: Engine, listmonk: Listmonk
     record(engine, view("v"))
     fake.view(listmonk, 7, 12, at(1))
     with engine.connect() as first:
-        assert Results().watch_native(first) == 1
+        assert Results().watch_native(first).absorbed == 1
         assert watch(engine) == 0
         first.commit()
     assert views(listmonk) == [(7, 12)]
@@ -202,6 +203,133 @@ def test_an_old_event_finds_its_native_row_under_many_newer_ones(engine: Engine,
     record(engine, view("late", -100_001))
     assert uncounted(engine)["late"][0] == "native"
     assert len([each for each in views(listmonk) if each == (7, 12)]) == 1
+
+
+def test_the_watch_goes_through_many_rows_a_few_at_a_time(
+    engine: Engine, listmonk: Listmonk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.listmonk.native._CHUNK", 3)
+    record(engine, *(view(f"v{n}", 20 * n) for n in range(10)))
+    for n in range(10):
+        fake.view(listmonk, 7, 12, at(20 * n + 1))
+    _let_time_pass(listmonk)
+    absorbed, rounds, more = 0, 0, True
+    while more:  # rows that are known to be all there, three by three, and the newest three each time
+        with engine.begin() as conn:
+            watched = Results().watch_native(conn)
+        absorbed, rounds, more = absorbed + watched.absorbed, rounds + 1, watched.more
+        _let_time_pass(listmonk)
+        assert rounds < 10
+        if not more and absorbed < 10:
+            more = True
+    assert absorbed == 10
+    assert len(views(listmonk)) == 10
+
+
+def _let_time_pass(listmonk: Listmonk) -> None:
+    listmonk.execute("UPDATE attribution_native_marks SET pending_at = now() - interval '1 hour'")
+
+
+def test_a_row_that_commits_while_the_watch_is_reading_is_not_passed(
+    engine: Engine, listmonk: Listmonk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(engine, view("v"))
+    with psycopg.connect(listmonk.info.dsn, password=listmonk.info.password) as slow:
+        fake.view(slow, 7, 12, at(1))
+        fake.view(listmonk, 8, 1, at(0))
+        _let_time_pass(listmonk)
+        watch(engine)  # the slow row's id is now pending
+        _let_time_pass(listmonk)
+        read = Tally._acts
+
+        def commit_after_reading(tally: Tally, conn: Connection, query: str, **parameters: object) -> list[Act]:
+            found = read(tally, conn, query, **parameters)
+            if query == "list_newest_native":
+                slow.commit()
+            return found
+
+        monkeypatch.setattr(Tally, "_acts", commit_after_reading)
+        watch(engine)
+    monkeypatch.undo()
+    _let_time_pass(listmonk)
+    watch(engine)
+    assert len([each for each in views(listmonk) if each == (7, 12)]) == 1
+
+
+def test_events_that_arrive_late_do_not_hide_earlier_ones_from_the_watch(engine: Engine, listmonk: Listmonk) -> None:
+    record(engine, view("v"))
+    record(engine, *(view(f"late {n}", -86_400 - n) for n in range(600)))
+    fake.view(listmonk, 7, 12, at(1))
+    assert watch(engine) == 1
+    assert uncounted(engine)["v"][0] == "native"
+
+
+@pytest.mark.parametrize("native_first", [True, False])
+def test_an_act_is_counted_once_though_listmonk_stops_naming_readers_in_between(
+    engine: Engine, listmonk: Listmonk, native_first: bool
+) -> None:
+    if native_first:
+        fake.view(listmonk, 7, 12, at(1))
+        fake.set_setting(listmonk, "privacy.individual_tracking", False)
+        record(engine, view("v"))
+    else:
+        record(engine, view("v"))
+        fake.set_setting(listmonk, "privacy.individual_tracking", False)
+        fake.view(listmonk, 7, None, at(1))
+        watch(engine)
+    assert len(views(listmonk)) == 1
+
+
+def test_a_mail_to_several_people_may_be_opened_by_any_of_them(engine: Engine, listmonk: Listmonk) -> None:
+    with engine.begin() as conn:
+        track_messages(conn, [message("<several@example.com>", subscriber=None)])
+    fake.view(listmonk, 7, 12, at(1))
+    record(engine, view("v", internet_message_id="<several@example.com>"))
+    assert views(listmonk) == [(7, 12), (7, None)]
+
+
+def test_what_is_left_of_a_deleted_reader_is_not_matched_again(engine: Engine, listmonk: Listmonk) -> None:
+    fake.view(listmonk, 7, 12, at(1))
+    record(engine, view("v1"), view("v2", 4))
+    assert len(views(listmonk)) == 2
+    listmonk.execute("DELETE FROM subscribers WHERE id = 12")
+    watch(engine)
+    assert views(listmonk) == [(7, None), (7, None)]
+
+
+def test_a_campaign_of_nobodies_is_one_long_chain_and_no_harm(engine: Engine, listmonk: Listmonk) -> None:
+    fake.set_setting(listmonk, "privacy.individual_tracking", False)
+    listmonk.execute(
+        "INSERT INTO campaign_views (campaign_id, created_at)"
+        " SELECT 7, CAST(%s AS timestamptz) + n * interval '4 s' FROM generate_series(0, 1499) AS n",
+        [NOW],
+    )
+    record(engine, *(view(f"v{n}", 4 * n + 3) for n in range(1500)))
+    assert len(views(listmonk)) == 1500
+
+
+def test_native_rows_without_a_time_are_nobodys(engine: Engine, listmonk: Listmonk) -> None:
+    listmonk.execute(
+        "INSERT INTO campaign_views (campaign_id, subscriber_id, created_at) VALUES (7, 12, NULL), (7, 12, 'infinity')"
+    )
+    record(engine, view("v"))
+    watch(engine)
+    assert len(views(listmonk)) == 3
+
+
+def test_the_watch_waits_for_a_campaign_that_is_being_deleted(engine: Engine, listmonk: Listmonk) -> None:
+    record(engine, view("v"))
+    fake.view(listmonk, 7, 12, at(1))
+    done: list[int] = []
+    with listmonk.transaction():
+        listmonk.execute("DELETE FROM campaigns WHERE id = 7")
+        watching = threading.Thread(target=lambda: done.append(watch(engine)))
+        watching.start()
+        with psycopg.connect(listmonk.info.dsn, password=listmonk.info.password, autocommit=True) as observer:
+            eventually(lambda: _assert_someone_waits(observer))
+    watching.join(10)
+    assert done
+    assert views(listmonk) == []
 
 
 moments = st.lists(st.integers(0, 24), min_size=1, max_size=5)

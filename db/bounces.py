@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-#: An enhanced status (RFC 3463) such as 5.1.1, as it stands in a server's answer; not a part of an IP address.
-_ENHANCED_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)")
+_STATUS = r"([245]\.[0-7]\.\d{1,3})(?![\d.]*\d)"
+#: An enhanced status (RFC 3463) such as 5.1.1, in a server's answer: behind its reply code, or anywhere; not a part of
+#: an IP address or of the version of a program.
+_ENHANCED_STATUS = (re.compile(rf"(?<!\d)[245]\d\d[ -]#?{_STATUS}"), re.compile(rf"(?<![\w.]){_STATUS}"))
 
 
 class BounceRules:
@@ -28,7 +30,7 @@ class BounceRules:
         status = status.casefold()
         if status not in self._statuses:
             return None
-        found = _ENHANCED_STATUS.search(message) if message else None
+        found = next(filter(None, (pattern.search(message) for pattern in _ENHANCED_STATUS)), None) if message else None
         return self._type_of(status, found[1] if found else None)
 
     def _decide(self, status: str, enhanced: str | None) -> str | None:
@@ -44,3 +46,7 @@ def _fits(pattern: str, enhanced: str) -> bool:
     return wanted[0].isdigit() and all(
         mine in ("*", theirs) for mine, theirs in zip(wanted, enhanced.split("."), strict=False)
     )
+
+
+#: Rules by which no delivery report is a bounce.
+NO_BOUNCES = BounceRules(())
