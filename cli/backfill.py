@@ -34,12 +34,13 @@ def backfill(dry_run: bool, pause: float, show_unproven: bool) -> None:
     from cli.repair import carry_out, conclude, show_plan
     from db.rehearsal import rehearse
     from tasks.backfill import require_logs
-    from tasks.repair import begin, my_turn, plan, results_of
+    from tasks.context import make_results
+    from tasks.repair import begin, my_turn, plan
 
     rest = timedelta(0 if dry_run else pause)
     with operating("attribution backfill", for_batches=False) as (engine, settings), my_turn(engine):
         require_logs(engine)
-        results = results_of(settings)
+        results = make_results(settings)
         with rehearse(engine) if dry_run else nullcontext(engine) as work:
             journal, kept = begin(work, "backfill", {})
             done = _read(work, journal, results, rest, kept)

@@ -66,9 +66,10 @@ def repair(dry_run: bool, undone_run: int | None, show_unproven: bool, pause: fl
         if undone_run is not None:
             _undo(engine, undone_run, timedelta(seconds=pause))
             return
-        from tasks.repair import begin, plan, results_of
+        from tasks.context import make_results
+        from tasks.repair import begin, plan
 
-        planned = plan(engine, results_of(settings))
+        planned = plan(engine, make_results(settings))
         show_plan(planned, each=show_unproven)
         if dry_run:
             click.echo("A dry run: nothing was changed.")

@@ -50,7 +50,7 @@ def replay(since: datetime, until: datetime | None, dry_run: bool) -> None:
             try:
                 follow(replaying.replay(engine, run, window, replayed))
             except KeyboardInterrupt:
-                _stopped(replayed, window, dry_run=dry_run)
+                _stopped(window, dry_run=dry_run)
                 raise click.exceptions.Exit(130) from None
             conclude(run, replayed.summary())
         _show(replayed, dry_run=dry_run)
@@ -70,7 +70,12 @@ def _show(replayed: Replayed, *, dry_run: bool) -> None:
     drained = replayed.drained
     messages: list[tuple[str, int, str]] = [
         ("new trackings", drained.tracked, f"which released {drained.released:,} events" if drained.released else ""),
-        ("trackings that were known", drained.known + drained.completed, ""),
+        (
+            "trackings that were known",
+            drained.known,
+            f"of which {drained.completed:,} were completed" if drained.completed else "",
+        ),
+        ("trackings that were refused", drained.refused, "tracked for another campaign or subscriber"),
     ]
     show([("bodies replayed", replayed.bodies, ""), *messages, *events(drained, known=drained.duplicates)])
     if dry_run:
@@ -84,13 +89,10 @@ def _show(replayed: Replayed, *, dry_run: bool) -> None:
         )
 
 
-def _stopped(replayed: Replayed, window: Window, *, dry_run: bool) -> None:
-    """Say how to go on: within the events from there; within the trackings, which come first, from the beginning."""
+def _stopped(window: Window, *, dry_run: bool) -> None:
+    """Say how to go on: from the beginning, for what came at one time lies in several rows of the archive."""
     if dry_run:
         click.echo("\nStopped. It was a dry run: nothing was changed.", err=True)
         return
-    kind, reached = replayed.reached or ("message", window.since)
-    since = max(reached, window.since) if kind == "event" else window.since
-    command = f"attribution replay --since {instant(since)} --until {instant(window.until)}"
-    where = f"in the {kind}s that came at {instant(reached)}"
-    click.echo(f"\nStopped {where}. What was replayed stays. To go on: {command}", err=True)
+    command = f"attribution replay --since {instant(window.since)} --until {instant(window.until)}"
+    click.echo(f"\nStopped. What was replayed stays, and is known the next time. To go on: {command}", err=True)

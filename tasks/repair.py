@@ -27,7 +27,6 @@ from db.results import Results
 from db.runs import start_run
 from tasks.patience import patiently
 from worker.errors import AttributionError
-from worker.settings import WorkerSettings
 
 #: Events corrected, or rows restored, in one transaction: some tenths of a second.
 BATCH: Final = 1000
@@ -52,15 +51,6 @@ def my_turn(engine: Engine) -> Iterator[None]:
         if not mine:
             raise CorrectionsBusy
         yield
-
-
-def results_of(settings: WorkerSettings) -> Results:
-    """Return what is to become of events that are attributed, by the settings of the pipeline."""
-    return Results(
-        native_window=settings.native_window,
-        personal_parameters=frozenset(settings.personal_parameters),
-        webhook=settings.webhook_url is not None,
-    )
 
 
 def begin(engine: Engine, kind: str, parameters: Mapping[str, Any]) -> tuple[Journal, Mapping[str, Any] | None]:

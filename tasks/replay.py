@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Engine, Row
@@ -23,12 +22,11 @@ _LISTED: Final = 1000
 
 @dataclass
 class Replayed:
-    """What a replay has done so far. ``unreadable`` are rows of the archive, ``reached`` is where it works now."""
+    """What a replay has done so far. ``unreadable`` are rows of the archive."""
 
     bodies: int = 0
     drained: Drained = field(default_factory=Drained)
     unreadable: list[int] = field(default_factory=list)
-    reached: tuple[str, datetime] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return it as it is stored with the run."""
@@ -55,7 +53,6 @@ def replay(archive: Engine, run: Run, window: Window, replayed: Replayed) -> Gen
             if bodies:
                 replayed.drained += work(run.pipelines[kind], run.engine, bodies)
             replayed.bodies += len(bodies)
-            replayed.reached = kind, rows[-1].last_received_at
             yield sum(row.raw_bytes for row in rows)
 
 

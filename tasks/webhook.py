@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 
-import msgspec
 from httpx import AsyncClient
 
 from db.outbox import Failure, Webhook, note_delivered, note_failed, only_sender, take
 from tasks.context import Context, context
 from tasks.patience import patiently
+from tasks.webhook_payload import body_of
 from worker import metrics
 from worker.app import app
 from worker.webhook_post import Answer, Endpoint, open_client, post
@@ -42,14 +41,6 @@ SENDERS: Final = 4
 #: Answers that a batch earns by what it holds. Any other failure would have met any batch.
 _REFUSALS: Final = frozenset({400, 409, 413, 415, 422})
 _GONE: Final = 410
-
-#: An address in a link or in a program's name for itself, also where it is escaped, once or more often.
-#: The lengths are those that addresses have, and keep the search linear.
-_ADDRESS = re.compile(
-    r"""[^\s/?&=#:;,<>()"']{1,254}(?:@|%(?:25)*40)(?:[^\s/?&=#:;,<>()"'.@]{1,63}\.)+[^\W\d_]{2,}""", re.IGNORECASE
-)
-_HIDDEN: Final = "(address)"
-_FREE_TEXT: Final = frozenset({"url", "user_agent"})
 
 
 @app.task(name="send_webhooks")
@@ -76,15 +67,15 @@ class Run:
 
     def send(self) -> str:
         """Send what there is; return what came of it, in words."""
-        webhook = patiently(self._take)
-        if webhook is None:
+        first = patiently(self._take_first)
+        if first is None:
             return "nothing due"
-        asyncio.run(self._send(webhook))
+        asyncio.run(self._send(*first))
         return ", ".join(f"{outcome} {count}" for outcome, count in self._outcomes.items())
 
-    async def _send(self, first: Webhook) -> None:
+    async def _send(self, first: Webhook, client: AsyncClient) -> None:
         """Send one batch, and if that was taken the others, `SENDERS` at once: a dead endpoint costs one attempt."""
-        async with open_client() as client:
+        async with client:
             if await self._send_one(client, first):
                 async with asyncio.TaskGroup() as senders:
                     for _ in range(SENDERS):
@@ -106,7 +97,7 @@ class Run:
         batch is sent again, by the same id.
         """
         began_at = time.monotonic()
-        answer = await post(client, self.endpoint, webhook_id=str(webhook.id), body=body_of(webhook))
+        answer = await self._post(client, webhook)
         metrics.WEBHOOK_SECONDS.observe(time.monotonic() - began_at)
         outcome = await asyncio.to_thread(patiently, lambda: self._note(webhook, answer))
         metrics.WEBHOOKS.labels(outcome.replace(" ", "_")).inc()
@@ -117,6 +108,20 @@ class Run:
         else:
             _log.warning("the webhook did not take a batch: %s", answer.error, extra={"attempts": webhook.attempts})
         return answer.is_success
+
+    async def _post(self, client: AsyncClient, webhook: Webhook) -> Answer:
+        """Post one batch. Whatever goes wrong is an attempt that failed: unnoted, it would be tried for ever."""
+        try:
+            body = body_of(webhook, personal_parameters=self.ctx.settings.personal_parameters)
+            return await post(client, self.endpoint, webhook_id=str(webhook.id), body=body)
+        except Exception as error:
+            return Answer(None, f"no answer ({type(error).__name__})")
+
+    def _take_first(self) -> tuple[Webhook, AsyncClient] | None:
+        """Take a batch, and open the client before that is committed: without one nothing is cut, and no lease held."""
+        with self.ctx.engine.begin() as conn:
+            webhook = take(conn, batch=self.ctx.settings.webhook_batch, lease=LEASE)
+            return None if webhook is None else (webhook, open_client())
 
     def _take(self) -> Webhook | None:
         with self.ctx.engine.begin() as conn:
@@ -145,26 +150,3 @@ def next_wait(attempts: int, failure: Failure, retry_after: timedelta | None) ->
     if failure is Failure.GONE or attempts > len(SCHEDULE):
         return None
     return max(SCHEDULE[attempts - 1], retry_after or timedelta(0))
-
-
-def body_of(webhook: Webhook) -> str:
-    """Return the payload: the same at each attempt, unless the events themselves have changed or gone."""
-    payload = {
-        "type": "events.attributed",
-        "timestamp": webhook.created_at.astimezone(UTC),
-        "data": {"events": [_told(event) for event in webhook.events]},
-    }
-    return msgspec.json.encode(payload).decode()
-
-
-def _told(event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event as it is told: instants in UTC, and no address, which links made for one reader may hold."""
-    return {name: _without_address(value) if name in _FREE_TEXT else _in_utc(value) for name, value in event.items()}
-
-
-def _without_address(text: str | None) -> str | None:
-    return None if text is None else _ADDRESS.sub(_HIDDEN, text)
-
-
-def _in_utc(value: object) -> object:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value

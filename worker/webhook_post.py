@@ -18,6 +18,7 @@ import httpx
 from pydantic import SecretStr
 from standardwebhooks import Webhook as Signer
 
+from worker.errors import AttributionError
 from worker.settings import WorkerSettings
 
 #: Most of an answer's body that is read, unseen, so that the connection can be used again.
@@ -61,13 +62,27 @@ class Answer:
         return self.status is not None and 200 <= self.status <= 299
 
 
+class ClientUnavailable(AttributionError):
+    """The webhook cannot be posted to at all: what the environment says of certificates or proxies cannot be used."""
+
+
 def open_client() -> httpx.AsyncClient:
-    """Return a client that verifies TLS, follows no redirect, and heeds HTTPS_PROXY and SSL_CERT_FILE."""
-    return httpx.AsyncClient(
-        follow_redirects=False,
-        timeout=None,  # noqa: S113 - each post has one limit for all of it
-        headers={"content-type": "application/json", "user-agent": "engagement-attribution"},
-    )
+    """Return a client that verifies TLS, follows no redirect, and heeds HTTPS_PROXY and SSL_CERT_FILE.
+
+    Raises:
+        ClientUnavailable: a file of certificates is not there or damaged, or a proxy is of a kind that is not spoken.
+    """
+    try:
+        return httpx.AsyncClient(
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - each post has one limit for all of it
+            headers={"content-type": "application/json", "user-agent": "engagement-attribution"},
+        )
+    except Exception as error:  # what its text repeats may hold a proxy's password
+        raise ClientUnavailable(
+            f"Nothing can be posted to the webhook ({type(error).__name__}): SSL_CERT_FILE or SSL_CERT_DIR names no"
+            " certificates, or HTTPS_PROXY or ALL_PROXY no HTTP proxy. Correct it and restart; nothing is lost."
+        ) from None
 
 
 async def post(client: httpx.AsyncClient, endpoint: Endpoint, *, webhook_id: str, body: str) -> Answer:
@@ -85,12 +100,12 @@ async def post(client: httpx.AsyncClient, endpoint: Endpoint, *, webhook_id: str
             response = await client.send(request, stream=True)
     except TimeoutError:
         return Answer(None, f"no answer within {seconds:g} s")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except Exception as error:  # httpx lets some through that are not its own, such as groups of exceptions
         return Answer(None, f"no answer ({_cause_of(error)})")
-    with suppress(TimeoutError, httpx.HTTPError):
+    with suppress(Exception):  # the answer stands, whatever becomes of the rest of it
         async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
             await _read_away(response)
-    with suppress(httpx.HTTPError):
+    with suppress(Exception):
         await response.aclose()
     status = response.status_code
     return Answer(status, f"answered {status}", _retry_after(response.headers.get("retry-after")))
@@ -117,9 +132,13 @@ async def _read_away(response: httpx.Response) -> None:
 
 def _cause_of(error: BaseException) -> str:
     """Return the name of the first cause: a certificate that is not accepted lies three exceptions deep."""
-    while (cause := error.__cause__ or error.__context__) is not None:
+    while (cause := _next_cause(error)) is not None:
         error = cause
     return type(error).__name__
+
+
+def _next_cause(error: BaseException) -> BaseException | None:
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
 
 
 def _retry_after(value: str | None) -> timedelta | None:

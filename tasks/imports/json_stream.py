@@ -25,6 +25,10 @@ _CHUNK: Final = 1 << 20
 _TO_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+([\[\]{}])', re.DOTALL)
 _BETWEEN: Final = b" \t\r\n,"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+#: How UTF-16 begins, in either order of bytes, with its mark or without.
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"[\0", b"\0{", b"\0[")
+#: Lines by which lines are told from values.
+_JUDGED: Final = 5
 
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -39,15 +43,20 @@ def read_parts(file: IO[bytes]) -> Iterator[bytes]:
     first = file.read(_CHUNK).removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not first:
         raise SourceUnreadable("it is empty")
+    if first.startswith(_UTF_16):
+        raise SourceUnreadable("it is UTF-16; save it as UTF-8")
     if first[:1] not in (b"{", b"["):
         raise SourceUnreadable("it is no JSON of events: it begins with neither { nor [")
     yield from _read_lines(first, file) if _holds_lines(first) else _read_values(first, file)
 
 
 def _holds_lines(first: bytes) -> bool:
-    """Tell NDJSON by its first line being a whole value, or, if it is broken, by its second being one."""
-    lines = [line for line in first.split(b"\n", 2)[:2] if line.strip()]
-    return _is_value(lines[0]) or (len(lines) == 2 and lines[0][:1] == b"{" and _is_value(lines[1]))
+    """Tell NDJSON by most of its first lines being whole values: some may be broken.
+
+    One that is whole proves nothing, for it may stand before or in a value that is laid out over many lines.
+    """
+    lines = [line for line in first.split(b"\n", _JUDGED)[:_JUDGED] if line.strip()]
+    return 2 * sum(map(_is_value, lines)) > len(lines)
 
 
 def _is_value(line: bytes) -> bool:

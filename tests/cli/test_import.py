@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from tasks.batch import Body, Drained, Pipeline, work
 from tests.dump import RUNS, dump
 from tests.tasks.payloads import RECEIVED_AT, body_of, engagement
 
+ARCHIVE_PAGE = Path(__file__).parents[2] / "docs" / "archive.md"
 ONE = "<1@example.com>"
 THE_DAY = ("--since", "2026-01-10", "--until", "2026-01-11")
 
@@ -193,6 +195,7 @@ def test_a_replay_says_what_came_back_and_the_second_that_all_is_known(engine: E
         "bodies replayed": "1",
         "new trackings": "0",
         "trackings that were known": "0",
+        "trackings that were refused": "0",
         "new events, attributed": "1 internet_message_id 1",
         "new events, parked": "1 their messages are not tracked",
         "events that were known": "0",
@@ -215,10 +218,17 @@ def test_a_time_of_which_nothing_is_kept_is_answered_with_what_is(engine: Engine
     assert "--since has to be before --until" in attribution("replay", "--since", "1h", "--until", "2h").stderr
 
 
-def test_an_interrupted_replay_says_how_to_go_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive(engine, parked(1))
-    with engine.begin() as conn:
-        keep(conn, "event", pack([Body(b"{}", None, RECEIVED_AT + timedelta(hours=1))]))
+def test_after_an_interrupted_replay_the_command_that_it_prints_leaves_nothing_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the archive overlap: the second holds what came before the last body of the first."""
+    for number, minutes in ((0, (0, 60)), (2, (1, 90))):
+        batch = [
+            Body(body_of(parked(number + n)), None, RECEIVED_AT + timedelta(minutes=after))
+            for n, after in enumerate(minutes)
+        ]
+        with engine.begin() as conn:
+            keep(conn, "event", pack(batch))
     monkeypatch.setattr("tasks.cutting.BATCH_BODIES", 1)
 
     calls = iter([work])
@@ -233,12 +243,72 @@ def test_an_interrupted_replay_says_how_to_go_on(engine: Engine, monkeypatch: py
         patch.setattr("tasks.replay.work", interrupted)
         result = attribution("replay", *THE_DAY)
     assert result.exit_code == 130
-    going_on = "attribution replay --since 2026-01-10T10:30:00Z --until 2026-01-11T00:00:00Z"
-    assert (
-        f"Stopped in the events that came at 2026-01-10T10:30:00Z. What was replayed stays. To go on: {going_on}"
-        in (result.stderr)
+    said, _, command = result.stderr.strip().partition(" To go on: ")
+    assert said == "Stopped. What was replayed stays, and is known the next time."
+    assert command == "attribution replay --since 2026-01-10T00:00:00Z --until 2026-01-11T00:00:00Z"
+    shown = lines(attribution(*command.split()[1:]))
+    assert (shown["new events, parked"].split()[0], shown["events that were known"]) == ("2", "2")
+
+
+def test_a_replay_says_what_trackings_were_completed_and_refused_each_counted_once(engine: Engine) -> None:
+    """One of a message that is tracked for another campaign; one that brings the Azure id to a known message."""
+    track(engine)
+    azure_id = "5b1e3c44-0000-4000-8000-000000000001"
+    trackings = [
+        {"internet_message_id": ONE, "campaign_id": 8},
+        {"internet_message_id": ONE, "campaign_id": 7, "azure_message_id": azure_id},
+        {"internet_message_id": "<2@example.com>", "campaign_id": 7},
+    ]
+    with engine.begin() as conn:
+        keep(conn, "message", pack([Body(json.dumps(each).encode(), None, RECEIVED_AT) for each in trackings]))
+    shown = lines(attribution("replay", *THE_DAY))
+    assert {name: shown[name] for name in shown if "trackings" in name} == {
+        "new trackings": "1",
+        "trackings that were known": "1 of which 1 were completed",
+        "trackings that were refused": "1 tracked for another campaign or subscriber",
+    }
+
+
+def test_with_a_webhook_in_this_shell_what_comes_back_is_told_and_else_is_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(engine)
+    for event, told in (("e1", 0), ("e2", 1)):
+        if told:
+            monkeypatch.setenv("ATTRIBUTION_WEBHOOK_URL", "https://hooks.example.com/")
+            monkeypatch.setenv("ATTRIBUTION_WEBHOOK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        archive(engine, engagement(event, internet_message_id=ONE))
+        assert lines(attribution("replay", *THE_DAY))["new events, attributed"].startswith("1 ")
+        with engine.begin() as conn:
+            assert conn.execute(text("SELECT count(*) FROM attribution_outbox")).scalar_one() == told
+
+
+def test_what_the_documentation_deletes_are_old_runs_and_none_that_could_be_undone(
+    engine: Engine, tmp_path: Path
+) -> None:
+    archive(engine, parked(1))
+    attribution("replay", *THE_DAY)
+    attribution("import", written(tmp_path / "events.json", parked(2)))
+    execute(
+        engine,
+        "INSERT INTO attribution_runs (kind, parameters) VALUES ('repair', '{}'), ('backfill', '{}');"
+        "UPDATE attribution_runs SET state = 'finished', finished_at = now() - interval '2 years'"
+        " WHERE kind <> 'backfill';"
+        "INSERT INTO attribution_runs (kind, state, parameters, finished_at)"
+        " VALUES ('import', 'finished', '{}', now());"
+        "INSERT INTO attribution_journal (run_id, table_name, row_id, reason)"
+        " SELECT id, 'azure_engagement_events', 1, 'test' FROM attribution_runs WHERE kind = 'repair'",
     )
-    assert attribution(*going_on.split()[1:]).exit_code == 0
+    (cleaning,) = re.findall(r"```sql\nBEGIN;\n(.*?)COMMIT;", ARCHIVE_PAGE.read_text(), re.DOTALL)
+    execute(engine, cleaning)
+    with engine.begin() as conn:
+        assert conn.execute(text("SELECT kind FROM attribution_runs ORDER BY id")).scalars().all() == [
+            "repair",
+            "backfill",
+            "import",
+        ]
+    path = tmp_path / "events.json"
+    assert lines(attribution("import", path))["events that were known"] == "1"  # read again, and nothing comes of it
 
 
 def test_a_damaged_row_of_the_archive_is_named_and_fails_the_command(engine: Engine) -> None:

@@ -72,6 +72,33 @@ def test_a_broken_line_harms_no_other(broken: str, place: int) -> None:
     assert broken.encode() in b"".join(found)
 
 
+_PRETTY = '{\n  "id": "2",\n  "data": {\n    "a": "}"\n  }\n}'
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        '{"id": "1"}\n' + _PRETTY,
+        _PRETTY + '\n{"id": "1"}',
+        '[{"id": "1"}]\n[\n' + _PRETTY + "\n]",
+        '{"id": "1"},\n{"id": "2", "data": {"a": "}"}}',
+        '[\n{"id": "1"}\n,\n' + _PRETTY + "\n]",
+        '\n\n{"id": "1"}\n{"id": "2",\n"data": {"a": "}"}}',
+    ],
+)
+def test_one_whole_line_beside_a_value_of_many_lines_does_not_make_lines_of_the_rest(layout: str, end: str) -> None:
+    found = sorted((json.loads(part) for part in parts((layout + end).encode())), key=lambda event: str(event["id"]))
+    assert found == [{"id": "1"}, {"id": "2", "data": {"a": "}"}}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("content", ['{"id": "1"}', '[{"id": "1"}]'])
+def test_of_utf_16_it_is_said_what_it_is_and_what_to_do(content: str, encoding: str) -> None:
+    assert until_it_ends(content.encode(encoding)) == ([], "it is UTF-16; save it as UTF-8")
+    assert until_it_ends(b"\xfe\xff" + content.encode("utf-16-be")) == ([], "it is UTF-16; save it as UTF-8")
+
+
 def test_a_line_may_hold_an_array_and_lines_may_be_blank() -> None:
     assert parts(b'[{"a":1},{"b":2}]\r\n\n{"c":3}\n\n[]\n') == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
 

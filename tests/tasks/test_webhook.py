@@ -15,24 +15,36 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 from standardwebhooks import WebhookVerificationError
 
+from db.listmonk.links import NOBODY
 from db.outbox import Failure, Webhook, count_unsent, enqueue, list_webhooks, retry_now
 from tasks import webhook
 from tasks.context import Context
+from tasks.webhook_payload import LONGEST_USER_AGENT, body_of
 from tests.tasks.webhook_endpoint import OLD_SECRET, SECRET, Call, WebhookEndpoint, serving
 from tests.waiting import eventually
 from tests.worker.certificates import write_certificate
 from worker.settings import WorkerSettings
-from worker.webhook_post import ANSWER_LIMIT_BYTES, LONGEST_RETRY_AFTER, Answer, Endpoint, _retry_after
+from worker.webhook_post import (
+    ANSWER_LIMIT_BYTES,
+    LONGEST_RETRY_AFTER,
+    Answer,
+    ClientUnavailable,
+    Endpoint,
+    _retry_after,
+)
 
 ROOT = Path(__file__).parents[2]
 CELERY = ROOT / "worker" / "celeryconfig.py"
 EXAMPLE = ROOT / "docs" / "examples" / "verify_webhook.py"
+
+LINK, CAMPAIGN, READER = (f"{n}b1e3c44-0000-4000-8000-0000000000ab" for n in (1, 2, 3))
 
 Configure = Callable[..., Context]
 
@@ -192,11 +204,14 @@ def test_two_thousand_events_go_in_four_batches_each_once(engine: Engine, sent_t
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("https://www.example.com/?email=ada@example.net&a=1", "https://www.example.com/?email=(address)&a=1"),
+        ("https://www.example.com/?email=ada@example.net&a=1", "https://www.example.com/?a=1"),
         ("https://www.example.com/u/ada%40example.net#x", "https://www.example.com/u/(address)#x"),
-        ("https://www.example.com/?u=ada%2540mail.example.net", "https://www.example.com/?u=(address)"),
+        ("https://www.example.com/?u=ada%2540mail.example.net", "https://www.example.com/"),
+        ("https://www.example.com/u/ada%252540example.net/", "https://www.example.com/u/(address)/"),
+        ("https://www.example.com/u/ada@example.net/", "https://www.example.com/u/nobody/"),
         ("mailto:ada.l+news@example.net?subject=x", "mailto:(address)?subject=x"),
         ("https://www.example.com/@ada/code@1.2.3", "https://www.example.com/@ada/code@1.2.3"),
+        ("https://cdn.example.com/logo@2x.png?v=1", "https://cdn.example.com/logo@2x.png?v=1"),
     ],
 )
 def test_no_address_is_told_even_where_a_link_holds_one(
@@ -209,11 +224,58 @@ def test_no_address_is_told_even_where_a_link_holds_one(
     assert event["user_agent"] == "bot ((address))"
 
 
-def test_a_link_of_any_length_is_looked_through_at_once() -> None:
-    long = {"url": "a" * 1_000_000, "user_agent": None}
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            f"https://news.example.com/link/{LINK}/{CAMPAIGN}/{READER}?utm_source=x",
+            f"https://news.example.com/link/{LINK}/{CAMPAIGN}/{NOBODY}?utm_source=x",
+        ),
+        (f"https://news.example.com/subscription/{CAMPAIGN}/{READER}", None),
+        (f"https://news.example.com/subscription/optin/{READER.upper()}?l=1", None),
+        (f"https://shop.example.com/for/{READER}?who={READER}&size=7", f"https://shop.example.com/for/{NOBODY}?size=7"),
+        (
+            f"https://safe.example.com/?url=https%3A%2F%2Fnews.example.com%2Flink%2F{LINK}%2F{CAMPAIGN}%2F{READER}&d=1",
+            "https://safe.example.com/?d=1",
+        ),
+        (f"https://safe.example.com/to/https%3A%2F%2Fexample.com%2Fu%2F{READER}", None),
+        ("https://shop.example.com/?size=7&MC_EID=reader9", "https://shop.example.com/?size=7"),
+    ],
+)
+def test_no_url_that_is_told_names_its_reader(
+    engine: Engine, sent_to: WebhookEndpoint, url: str, told: str | None
+) -> None:
+    fill(engine, engagement_context=url)
+    run()
+    (event,) = sent_to.calls[0].payload["data"]["events"]
+    assert READER not in event["url"].lower()
+    assert "reader9" not in event["url"]
+    if told:
+        assert event["url"] == told
+
+
+def told_of(**free_text: str | None) -> dict[str, Any]:
+    """Return an event as it is told, by what strangers have written of it."""
     at = datetime.now(UTC)
-    body = webhook.body_of(Webhook(id=None, created_at=at, attempts=1, leased_until=at, events=[long]))  # type: ignore[arg-type]
-    assert json.loads(body)["data"]["events"] == [long]
+    batch = Webhook(uuid4(), created_at=at, attempts=1, leased_until=at, events=[free_text])
+    (event,) = json.loads(body_of(batch, personal_parameters=()))["data"]["events"]
+    return dict(event)
+
+
+@pytest.mark.parametrize("piece", ["a", "a.%40", "a@", "%25", "a@b.", "@", "a.%40b.", "%2525"])
+def test_what_strangers_wrote_is_looked_through_at_once_whatever_its_length(piece: str) -> None:
+    """It runs in the sender's event loop: the square of the length would kill the run, and the next, for ever."""
+    text = piece * 20_000
+    told = told_of(url=f"https://example.com/{text}", user_agent=text)
+    assert told["url"] is None
+    assert len(told["user_agent"]) <= LONGEST_USER_AGENT
+    short = told_of(url=f"https://example.com/?x={text[:200]}", user_agent=None)
+    assert short["url"].startswith("https://example.com/")
+
+
+def test_an_address_at_the_end_of_what_is_told_of_a_program_is_not_cut_into_view() -> None:
+    told = told_of(url=None, user_agent="x" * (LONGEST_USER_AGENT - 5) + " ada@example.net")
+    assert told == {"url": None, "user_agent": "x" * (LONGEST_USER_AGENT - 5) + " (add"}
 
 
 # What is not taken.
@@ -451,6 +513,79 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_unless_its_issuer_is_n
         make_due(engine)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         assert run() == "delivered 1, events 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cause"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/hunter2.pem", "FileNotFoundError"),
+        ("ALL_PROXY", "gopher://user:hunter2@127.0.0.1:1", "ValueError"),
+    ],
+)
+def test_where_nothing_can_be_posted_at_all_nothing_is_cut_and_no_attempt_is_spent(
+    engine: Engine, endpoint: WebhookEndpoint, configure: Configure, name: str, value: str, cause: str
+) -> None:
+    configure(endpoint.url, webhook_batch=1)
+    fill(engine, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(name, value)
+        for _ in range(2):
+            with pytest.raises(
+                ClientUnavailable, match=f"Nothing can be posted to the webhook \\({cause}\\)"
+            ) as raised:
+                run()
+            assert "hunter2" not in str(raised.value)
+            assert kept(engine) == []
+            with engine.begin() as conn:
+                assert count_unsent(conn).events == 3
+    assert run() == "delivered 3, events 3"
+
+
+def test_whatever_goes_wrong_in_a_post_is_an_attempt_that_failed(
+    engine: Engine, sent_to: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(engine)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("of a connection to hunter2", [OSError("hunter2"), ValueError()])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("httpx.AsyncClient.send", fail)
+        assert run() == "failed 1"
+    row = only(engine)
+    assert (row.attempts, row.is_being_sent, row.last_error) == (1, False, "no answer (OSError)")
+    make_due(engine)
+    assert run() == "delivered 1, events 1"
+
+
+@pytest.mark.parametrize("broken", ["body_of", "post"])
+def test_a_batch_that_cannot_even_be_put_together_runs_out_of_attempts(
+    engine: Engine, sent_to: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    fill(engine)
+
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("hunter2")
+
+    monkeypatch.setattr(f"tasks.webhook.{broken}", fail)
+    for attempt in range(1, 2 + len(webhook.SCHEDULE)):
+        run()
+        row = only(engine)
+        assert (row.attempts, row.last_error) == (attempt, "no answer (TypeError)")
+        make_due(engine)
+    assert row.state == "given_up"
+
+
+def test_what_breaks_behind_the_answers_head_takes_nothing_from_the_answer(
+    engine: Engine, sent_to: WebhookEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(engine)
+
+    async def fail(_response: object) -> None:
+        raise ExceptionGroup("of a connection", [OSError()])
+
+    monkeypatch.setattr("worker.webhook_post._read_away", fail)
+    assert run() == "delivered 1, events 1"
 
 
 # Killed, doubled, switched off.
