@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,6 +27,8 @@ NUMBER: Final = click.IntRange(1, 2**31 - 1)
 _WIDE: Final = 240
 #: A cell that begins with one of these is a formula to a spreadsheet, and a clicked URL is a stranger's text.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Categories of characters that steer a terminal or the order of its text, or end its line, and show nothing.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _AS_JSON: Final[Mapping[type, Callable[[Any], object]]] = {datetime: instant, UUID: str, Decimal: float}
 
 
@@ -34,22 +37,43 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDE, markup=False, highlight=False)
 
 
+def printable(text: str) -> str:
+    """Return ``text`` for a terminal, on one line: a replacement character for each that would steer the terminal."""
+    return _replace_unseen(text, lambda _: "\N{REPLACEMENT CHARACTER}")
+
+
+def _replace_unseen(text: str, replacement: Callable[[str], str]) -> str:
+    if text.isprintable():
+        return text
+    return "".join(replacement(each) if unicodedata.category(each) in _UNSEEN else each for each in text)
+
+
+def _encode(value: object, indent: int | None = None) -> str:
+    """Return ``value`` in JSON that means the same and steers no terminal: json itself escapes up to U+001F only."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=as_json)
+    return _replace_unseen(text, lambda each: each if each == "\n" else json.dumps(each)[1:-1])
+
+
 def as_json(value: Any) -> Any:
     """Return ``value`` as JSON has it: instants in UTC, UUIDs as text, decimals as numbers."""
     convert = _AS_JSON.get(type(value))
     return convert(value) if convert else value
 
 
-def as_cell(value: Any) -> Any:
-    """Return ``value`` as CSV has it: None as nothing, and text that a spreadsheet would calculate behind a ``'``."""
+def as_cell(value: Any, *, on_terminal: bool = False) -> Any:
+    """Return ``value`` as CSV has it: None as nothing, and text that a spreadsheet would calculate behind a ``'``.
+
+    In a file or a pipe other text is exact; ``on_terminal`` it is `printable`.
+    """
     if type(value) is str:
+        value = printable(value) if on_terminal else value
         return f"'{value}" if value.startswith(_FORMULA) else value
     return as_json(value)
 
 
 def write_document(document: Mapping[str, Any]) -> None:
     """Write one JSON object over several lines."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=as_json))
+    click.echo(_encode(document, indent=2))
 
 
 def write_rows(output_format: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -64,10 +88,10 @@ def write_rows(output_format: str, columns: Sequence[str], rows: Iterable[Sequen
         if output_format == "csv":
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows([as_cell(value) for value in row] for row in rows)
+            on_terminal = sys.stdout.isatty()
+            writer.writerows([as_cell(value, on_terminal=on_terminal) for value in row] for row in rows)
         else:
-            encode = json.JSONEncoder(ensure_ascii=False, default=as_json).encode
-            sys.stdout.writelines(f"{encode(dict(zip(columns, row, strict=True)))}\n" for row in rows)
+            sys.stdout.writelines(f"{_encode(dict(zip(columns, row, strict=True)))}\n" for row in rows)
 
 
 @contextmanager

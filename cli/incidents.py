@@ -18,7 +18,7 @@ def incidents(kind: str | None, limit: int, output_format: str) -> None:
     Message-ID is found out.
     """
     from cli.database import connected
-    from cli.formats import console, write_document
+    from cli.formats import console, printable, write_document
     from cli.instants import minute
     from cli.why_words import incident_sentence
     from db.reporting import read_only
@@ -33,7 +33,7 @@ def incidents(kind: str | None, limit: int, output_format: str) -> None:
         return
     total = counts.get(kind, 0) if kind else sum(counts.values())
     for row in rows:
-        event = row["event_id"] or f"row {row['subject_id']}, which is gone"
+        event = printable(row["event_id"] or "") or f"row {row['subject_id']}, which is gone"
         console().print(f"{minute(row['found_at'])}  event {event}: {incident_sentence(row)}.", soft_wrap=True)
     if any(row["kind"] == "message_id_replaced" for row in rows):
         console().print(

@@ -11,7 +11,7 @@ import click
 from cli.failures import Failed
 
 if TYPE_CHECKING:
-    from db.explaining import Explainer
+    from db.explaining import Explainer, MessageFacts
 
 _KINDS = ("event", "message", "campaign", "subscriber")
 #: What the rows of the two event tables are called, for events that have no id.
@@ -63,6 +63,8 @@ def _choose(target: str | None, named: dict[str, str | None]) -> tuple[str, str]
     prefix, colon, rest = value.partition(":")
     if kind == "any" and colon and prefix.lower() in _KINDS:
         kind, value = prefix.lower(), rest.strip()
+    if not value:
+        raise click.UsageError(f"An empty id names nothing. {_CHOOSE}.")
     if kind == "any" and re.fullmatch(r"-?\d+", value):
         raise click.UsageError(f"A bare number may be anything. {_CHOOSE}.")
     if kind in ("campaign", "subscriber"):
@@ -89,10 +91,12 @@ def _find(explainer: Explainer, kind: str, asked: str, limit: int) -> Any:
         raise Failed(f"No event of subscriber {asked} is known.")
     if kind in ("event", "any") and (found := _find_event(explainer, asked)):
         return found
-    if kind in ("message", "any") and (found := _find_message(explainer, asked, kind, limit)):
-        return found
-    if quarantined := explainer.find_quarantined(asked):
-        return quarantined
+    message = _find_message(explainer, asked, kind, limit) if kind in ("message", "any") else None
+    if message and (message.tracked or message.events or message.incidents):
+        return message
+    # Almost any text may be a Message-ID without its brackets. What is in quarantine alone need not be one.
+    if quarantined := explainer.find_quarantined(asked) or (message.quarantined if message else None):
+        return message if message and kind == "message" else quarantined
     raise Failed(
         f"No {'event or message' if kind == 'any' else kind} with this id is known, nor does the recent quarantine hold"
         " it. It may not have arrived yet: entries that wait on the stream are not looked at."
@@ -106,7 +110,7 @@ def _find_event(explainer: Explainer, asked: str) -> Any:
     return explainer.find_events(asked)
 
 
-def _find_message(explainer: Explainer, asked: str, kind: str, limit: int) -> Any:
+def _find_message(explainer: Explainer, asked: str, kind: str, limit: int) -> MessageFacts | None:
     from worker.message_id import MessageIdInvalid, normalise_message_id
 
     try:
@@ -118,5 +122,4 @@ def _find_message(explainer: Explainer, asked: str, kind: str, limit: int) -> An
             if kind == "message":
                 raise click.UsageError(f"That is no Message-ID: {error}.") from None
             return None
-    found = explainer.find_message(message, limit=limit)
-    return found if found.tracked or found.events or found.incidents or found.quarantined else None
+    return explainer.find_message(message, limit=limit)

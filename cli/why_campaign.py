@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.formats import printable
 from cli.why_words import KEYS, RULES, door
 from db.explaining import CampaignFacts, Facts
 
@@ -154,7 +155,9 @@ def show_campaign(console: Console, facts: CampaignFacts) -> None:
     for name, total, parts in numbers(facts):
         made_up = " + ".join(f"{count:,} {part}" for part, count in parts.items() if count)
         first = name != shown
-        table.add_row(name if first else "", f"{total:,}" if first else "", f"= {made_up}" if made_up else "")
+        # A part may be a status, which is a stranger's text.
+        made_up = f"= {printable(made_up)}" if made_up else ""
+        table.add_row(name if first else "", f"{total:,}" if first else "", made_up)
         shown = name
     console.print(table)
     _show_people(console, facts.stats)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.formats import printable
 from cli.why_campaign import campaign_document, show_campaign
 from cli.why_words import Step, door, incident_sentence, steps, title, whose
 from db.explaining import CampaignFacts, EventFacts, MessageFacts
@@ -46,6 +47,7 @@ def document(asked: str, found: Any) -> dict[str, Any]:
             return {
                 "asked": asked,
                 "kind": "message",
+                "total": found.total,
                 "tracked": found.tracked,
                 "events": [_event_document(each) for each in found.events],
                 "incidents": found.incidents,
@@ -110,16 +112,16 @@ def _show_briefly(console: Console, events: Sequence[EventFacts]) -> None:
 
 
 def _name(event: Mapping[str, Any]) -> str:
-    return event["event_id"] or f"{event['kind']}:{event['row']}"
+    return printable(event["event_id"] or f"{event['kind']}:{event['row']}")
 
 
 def _show_message(console: Console, asked: str, found: MessageFacts) -> None:
     if not found.tracked:
-        console.print(f"Nobody tracked the message {asked}: its events wait, or expire, until somebody does.")
+        name = printable(asked)
+        console.print(f"Nobody tracked the message {name}: its events wait, or expire, until somebody does.")
     for row in found.tracked:
-        console.print(
-            Text(f"Message {row['internet_message_id'] or row['azure_message_id']}, tracking row {row['id']}", "bold")
-        )
+        name = printable(str(row["internet_message_id"] or row["azure_message_id"]))
+        console.print(Text(f"Message {name}, tracking row {row['id']}", "bold"))
         console.print(
             f"  tracked {_instant(row['created_at'])} {door(row['tracked_via'])}, for {whose(row)};"
             f" sent {_instant(row['sent_at'])}"
@@ -135,16 +137,18 @@ def _show_message(console: Console, asked: str, found: MessageFacts) -> None:
     _show_quarantined(console, found.quarantined)
     if not found.events:
         console.print("No event of it has arrived.")
+    elif len(found.events) < found.total:
+        console.print(f"The oldest {len(found.events):,} of its {found.total:,} events; --limit shows more:")
     _show_briefly(console, found.events)
 
 
 def _show_quarantined(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
-        what = "a tracking that names it" if row["kind"] == "message" else "an event that names it"
-        detail = f" ({row['detail']})" if row["detail"] else ""
+        what = "a tracking that may name it" if row["kind"] == "message" else "an event that may name it"
+        reason = printable(f"{row['reason']} ({row['detail']})" if row["detail"] else row["reason"])
         console.print(
             f"In quarantine, number {row['id']}: {what} could not be taken, {_instant(row['received_at'])}. Reason:"
-            f" {row['reason']}{detail}. docs/quarantine.md tells what to do; `attribution quarantine show {row['id']}`"
+            f" {reason}. docs/quarantine.md tells what to do; `attribution quarantine show {row['id']}`"
             " has the bytes."
         )
 

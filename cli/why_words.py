@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from cli.formats import printable
 from db.explaining import EventFacts
+from db.listmonk.links import anonymous_url
 
 #: Keys in words, by what is stored in matched_by.
 KEYS: Final = {
@@ -18,6 +19,8 @@ KEYS: Final = {
     "link": "listmonk's tracked link, which names campaign and subscriber itself",
     "replaced_system": "the replaced system, which kept no reason",
 }
+#: Keys that know nothing of what a tracked link says: with one of these beside it, there are two.
+INDEPENDENT_KEYS: Final = frozenset({"internet_message_id", "azure_message_id", "delivery_report", "header"})
 #: Doors in words, by what is stored in tracked_via.
 _DOORS: Final = {
     "http": "over HTTP",
@@ -25,6 +28,7 @@ _DOORS: Final = {
     "celery": "by a Celery task",
     "foreign": "by another program, straight into the table",
     "imported": "by the replaced system",
+    "replay": "by a replay of the archive",
 }
 #: Why an act has no row of its own, by what is stored in uncounted.
 RULES: Final = {
@@ -41,11 +45,9 @@ EXPIRED: Final = {
     "deleted": "its campaign or subscriber was deleted",
 }
 
-_ADDRESS = re.compile(r"[^\s/?&=:]+(?:@|%40)[^\s/?&=]+", re.IGNORECASE)
-
 
 class Step(NamedTuple):
-    """One thing that happened to an event: when, if that is known, a stable name of what, and a sentence."""
+    """One thing that happened to an event: when, if that is known, a stable name of what, and a printable sentence."""
 
     at: datetime | None
     step: str
@@ -54,7 +56,9 @@ class Step(NamedTuple):
 
 def steps(facts: EventFacts) -> list[Step]:
     """Return what happened to an event, in the order of time, and behind it what cannot be dated."""
-    found = [*_arrival(facts.event), *_attribution(facts.event), *_outcome(facts), *_afterwards(facts)]
+    told = [*_arrival(facts.event), *_attribution(facts.event), *_outcome(facts), *_afterwards(facts)]
+    # Much in these sentences is strangers' text: URLs, statuses, types, domains, and Message-IDs of foreign rows.
+    found = [step._replace(says=printable(step.says)) for step in told]
     # What bears one instant, as all of one transaction does, stays in the order of the logic.
     dated = sorted((step.at, number) for number, step in enumerate(found) if step.at is not None)
     return [found[number] for _, number in dated] + [step for step in found if step.at is None]
@@ -64,21 +68,29 @@ def title(event: Mapping[str, Any]) -> str:
     """Name an event: its id, what it is, and its row."""
     kind = event["engagement_type"] if event["kind"] == "engagement" else "delivery report"
     name = f"Event {event['event_id']}" if event["event_id"] else "An event without an id"
-    return f"{name}: {kind}, {event['kind']}:{event['row']}"
+    return printable(f"{name}: {kind}, {event['kind']}:{event['row']}")
 
 
 def door(tracked_via: str | None) -> str:
     """Say by which door a message was tracked."""
     if tracked_via is None:
         return "by another program, not adopted yet"
-    return _DOORS.get(tracked_via, f"by {tracked_via}")
+    return _DOORS.get(tracked_via, printable(f"by {tracked_via}"))
+
+
+def run_name(facts: Mapping[str, Any]) -> str:
+    """Name a run, of which the number alone is left where somebody has deleted old runs."""
+    number = f"run {facts['run_id']}"
+    return f"{facts['run_kind']} {number}" if facts["run_kind"] else f"{number}, which is forgotten"
 
 
 def _arrival(event: Mapping[str, Any]) -> Iterator[Step]:
     yield Step(event["event_timestamp"], "happened", _what(event))
     if event["received_at"]:
-        yield Step(event["received_at"], "received", "received from Event Grid, onto the stream")
-    by = f", by {event['run_kind']} run {event['run_id']}" if event["run_id"] else ""
+        yield Step(event["received_at"], "received", _receipt(event))
+    by = f", by {run_name(event)}" if event["run_id"] else ""
+    if not event["has_key"] or event["matched_by"] == "replaced_system":
+        by = " by the replaced system"
     if not _has_waited(event):
         yield Step(event["created_at"], "recorded", f"recorded{by}")
         return
@@ -92,19 +104,23 @@ def _arrival(event: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(event["expired_at"], "expired", f"expired: {why}")
 
 
+def _receipt(event: Mapping[str, Any]) -> str:
+    """Say what the time of receipt tells: of what a run brought, and of what was stored before us, it is another's."""
+    if event["matched_by"] == "replaced_system":
+        return "received by the replaced system, as the import dates it that knew the event again"
+    if event["run_kind"] == "import":
+        return "received from Event Grid, as the import dates it"
+    return "received from Event Grid" + (", and archived" if event["run_kind"] == "replay" else "")
+
+
 def _what(event: Mapping[str, Any]) -> str:
     if event["kind"] == "delivery":
         code = f", SMTP status {event['smtp_status']}" if event["smtp_status"] else ""
         to = f", to {event['recipient_domain']}" if event["recipient_domain"] else ""
         return f"the mail was reported {event['status']}{code}{to}"
     if event["engagement_type"] == "click":
-        return f"a click on {_url(event['url'])}" if event["url"] else "a click"
+        return f"a click on {anonymous_url(event['url'])}" if event["url"] else "a click"
     return "the mail was opened" if event["engagement_type"] == "view" else f"an act named {event['engagement_type']}"
-
-
-def _url(url: str) -> str:
-    """Return a URL without what may name its reader."""
-    return _ADDRESS.sub("…", re.split(r"[?#]", url, maxsplit=1)[0])
 
 
 def _has_waited(event: Mapping[str, Any]) -> bool:
@@ -139,12 +155,17 @@ def _attribution(event: Mapping[str, Any]) -> Iterator[Step]:
         "attributed",
         f"{how} to {whose(event)} by {event['matched_by']}: {KEYS.get(event['matched_by'], 'unknown')}",
     )
-    if event["link_campaign_id"] and event["matched_by"] != "link":
-        link = whose(event, "link_")
-        agrees = event["link_campaign_id"] == event["campaign_id"] and (
-            event["link_subscriber_id"] in (None, event["subscriber_id"])
-        )
-        yield Step(None, "second_key", f"the clicked link names {link}: the keys {'agree' if agrees else 'DISAGREE'}")
+    if event["link_campaign_id"] and event["matched_by"] in INDEPENDENT_KEYS:
+        yield Step(None, "second_key", f"the clicked link names {_compared(event, 'link_')}")
+    elif event["matched_by"] == "link" and event["tracking_row"]:
+        yield Step(None, "second_key", f"its message, tracked since, names {_compared(event, 'tracked_')}")
+
+
+def _compared(event: Mapping[str, Any], prefix: str) -> str:
+    """Say what a second key names, and whether it agrees; a subscriber that either leaves open contradicts nobody."""
+    subscribers = {event["subscriber_id"], event[f"{prefix}subscriber_id"]} - {None}
+    agree = event[f"{prefix}campaign_id"] == event["campaign_id"] and len(subscribers) < 2
+    return f"{whose(event, prefix)}: the keys {'agree' if agree else 'DISAGREE'}"
 
 
 def whose(facts: Mapping[str, Any], prefix: str = "") -> str:
@@ -211,7 +232,7 @@ def _afterwards(facts: EventFacts) -> Iterator[Step]:
     for change in facts.changes:
         yield Step(change["changed_at"], "changed", _change(change))
         if change["undone_at"]:
-            yield Step(change["undone_at"], "undone", f"{change['run_kind']} run {change['run_id']} was undone")
+            yield Step(change["undone_at"], "undone", f"{run_name(change)} was undone")
     if facts.untold:
         waits = {
             "unsent": "waits in the outbox",
@@ -224,7 +245,7 @@ def _afterwards(facts: EventFacts) -> Iterator[Step]:
 
 def _change(change: Mapping[str, Any]) -> str:
     row = f"row {change['row_id']} of {change['table_name']}"
-    by = f"{change['run_kind']} run {change['run_id']}"
+    by = run_name(change)
     if change["added"]:
         return f"{by} added {row} ({change['reason']})"
     if change["removed"]:
@@ -246,7 +267,7 @@ def _or_none(value: object) -> object:
 
 
 def incident_sentence(incident: Mapping[str, Any]) -> str:
-    """Tell an incident in a sentence."""
+    """Tell an incident in a printable sentence."""
     details = incident["details"]
     if incident["kind"] == "keys_disagree":
         return (
@@ -255,7 +276,7 @@ def incident_sentence(incident: Mapping[str, Any]) -> str:
         )
     mails = ", ".join(f"{each['message_id']} of campaign {each['campaign_id']}" for each in details["candidates"])
     certainly = "ACS has replaced" if details["certain"] else "ACS has probably replaced"
-    return (
+    return printable(
         f"{certainly} a Message-ID: the report of {details['report']['internet_message_id']} is of {mails};"
         f" {CAUSES[details['cause']]}"
     )

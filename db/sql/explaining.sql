@@ -1,7 +1,8 @@
 -- Why a number is what it is, from what is stored alone. Everything here reads, and nothing here changes.
 --
 -- {events} is one of the two event tables, {kind} which, {own} its own columns, {results} what listmonk's tables say of an
--- event, as far as they are there. The BRIN indexes of the event tables find one message, person or campaign.
+-- event, as far as they are there. The BRIN indexes of the event tables find one message, person or campaign:
+-- by an integer of their own type only, while a driver may send a small number as a smallint.
 
 -- name: find_by_event_id
 SELECT id FROM {events} WHERE event_id = :event_id ORDER BY id LIMIT :limit;
@@ -23,12 +24,12 @@ SELECT count(*)
 -- name: find_by_subscriber
 SELECT id
   FROM {events}
- WHERE subscriber_id = :subscriber_id
+ WHERE subscriber_id = CAST(:subscriber_id AS integer)
  ORDER BY event_timestamp DESC, id DESC
  LIMIT :limit;
 
 -- name: count_of_subscriber
-SELECT count(*) FROM {events} WHERE subscriber_id = :subscriber_id;
+SELECT count(*) FROM {events} WHERE subscriber_id = CAST(:subscriber_id AS integer);
 
 -- name: explain_events
 -- Each event with the tracking row of its message: by the mail's own id, else by Azure's. Of the words of an SMTP server,
@@ -127,7 +128,7 @@ SELECT status, bounce_type, CAST(matched_by AS text) AS matched_by, has_row, cou
        count(*) FILTER (WHERE attributed_at > created_at) AS parked_before
   FROM (SELECT e.*, {bounce_row} AS has_row
           FROM azure_delivery_events AS e
-         WHERE e.campaign_id = :campaign_id AND e.state = 'attributed') AS reports
+         WHERE e.campaign_id = CAST(:campaign_id AS integer) AND e.state = 'attributed') AS reports
  GROUP BY 1, 2, 3, 4
  ORDER BY 1, 2, 3, 4;
 
@@ -137,7 +138,7 @@ SELECT engagement_type, uncounted, CAST(matched_by AS text) AS matched_by, has_r
   FROM (SELECT lower(e.engagement_type) AS engagement_type, e.uncounted, e.matched_by, e.attributed_at, e.created_at,
                {own_row} AS has_row
           FROM azure_engagement_events AS e
-         WHERE e.campaign_id = :campaign_id AND e.state = 'attributed') AS acts
+         WHERE e.campaign_id = CAST(:campaign_id AS integer) AND e.state = 'attributed') AS acts
  GROUP BY 1, 2, 3, 4
  ORDER BY 1, 2, 3, 4;
 

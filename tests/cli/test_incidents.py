@@ -93,6 +93,24 @@ def test_disagreeing_keys_tell_both_sides(engine: Engine) -> None:
     assert HEADER not in shown
 
 
+def test_what_would_steer_a_terminal_is_not_printed(engine: Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO azure_delivery_events (event_id, status, state, event_timestamp)"
+                " VALUES (:id, 'Delivered', 'parked', now())"
+            ),
+            {"id": "d\x1b[31m"},
+        )
+    candidates = [{"message_id": "<\x9bm>", "campaign_id": 64}]
+    report = {"event_id": "d", "internet_message_id": "<new\x1b]0;x\x07@example.org>"}
+    details = {"certain": True, "cause": "form", "report": report, "candidates": candidates}
+    incident(engine, "message_id_replaced", 1, details)
+    shown = incidents()
+    assert "event d\N{REPLACEMENT CHARACTER}[31m: ACS has replaced" in shown
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
 def test_one_kind_and_a_limit(engine: Engine) -> None:
     disagreeing(engine)
     for subject in range(3):

@@ -16,8 +16,10 @@ from sqlalchemy import Engine, text
 
 from cli.main import main
 from db.engine import create_engine
+from db.models import Key
 from db.parking import expire_now, release, sweep
 from db.quarantine import quarantine
+from db.reporting import measure_accuracy
 from db.results import Results
 from db.tracking import message_ids, track_messages
 from simulator import listmonk as fake
@@ -214,10 +216,36 @@ def test_a_quarantined_event_is_found_by_its_id_with_the_reason(engine: Engine) 
     with engine.begin() as conn:
         quarantine(conn, [part])
     shown = said("broken-1")
-    assert "In quarantine, number 1: an event that names it could not be taken" in shown
+    assert "In quarantine, number 1: an event that may name it could not be taken" in shown
     assert "Reason: timestamp_missing" in shown
     assert "`attribution quarantine show 1`" in shown
     assert "ada" not in shown
+
+
+@pytest.mark.parametrize(
+    ("body", "asked", "found"),
+    [
+        (b'{"id":"evt-77"}', "evt-7", False),
+        (b'{"id":"evt-77"}', "evt-77", True),
+        (rb'{"id":"a\"b\u00fc\\_%"}', 'a"bü\\_%', True),
+        ('{"id":"bü"}'.encode(), "bü", True),
+        (b'\xff\x00"evt-7"', "evt-7", True),
+        (b'{"m":"<M.1@example.com>"}', "<m.1@Example.com>", True),
+        (b'{"m":"M.1@EXAMPLE.com"}', "<M.1@example.com>", True),
+        (rb'{"m":"\u003CM.1@Example.com\u003E"}', "M.1@example.com", True),
+        (b'{"m":"<other+M.1@example.com>"}', "<M.1@example.com>", False),
+        (b'{"m":"<M.1@example.com.org>"}', "<M.1@example.com>", False),
+        (b'{"m":"5B1E3C44-0000-4000-8000-000000000001"}', "5b1e3c44-0000-4000-8000-000000000001", True),
+    ],
+)
+def test_a_quarantined_body_is_found_by_a_whole_id_however_json_has_it(
+    engine: Engine, body: bytes, asked: str, found: bool
+) -> None:
+    with engine.begin() as conn:
+        quarantine(conn, [malformed("event", Reason.TIMESTAMP_MISSING, None, body, "1-0", NOW)])
+    result = why(asked)
+    assert ("an event that may name it" in result.output) is found
+    assert result.exit_code == (0 if found else 1)
 
 
 # Where it is counted, or why it is not.
@@ -301,14 +329,18 @@ def test_a_delivery_report_says_which_bounce_it_became_or_that_it_is_none(engine
     assert timeline("whose")["bounce"] == "a soft bounce in campaign_stats alone: bounces needs a subscriber"
 
 
-def test_a_clicked_url_is_told_without_what_may_name_its_reader(engine: Engine) -> None:
+def test_a_clicked_url_is_told_without_what_may_name_its_reader(engine: Engine, listmonk: Listmonk) -> None:
     track(engine)
+    link = fake.tracked_link(listmonk, fake.link(listmonk, "https://www.example.com/"), 7, 12)
     record(
-        engine, click("e", engagement_context="https://www.example.com/a/ada@example.net/b?email=ada%40example.net#x")
+        engine,
+        click("e", engagement_context="https://www.example.com/a/ada@example.net/b?email=ada%40example.net#x"),
+        click("link", engagement_context=link),
     )
     result = why("e", "--format", "json")
-    assert "https://www.example.com/a/…/b" in result.stdout
+    assert "https://www.example.com/a/nobody/b" in result.stdout
     assert "ada" not in result.stdout + said("e")
+    assert not set(re.findall(r"[0-9a-f-]{36}", link)) & set(re.findall(r"[0-9a-f-]{36}", timeline("link")["happened"]))
 
 
 # Second keys, runs, repairs, the webhook.
@@ -341,12 +373,79 @@ def test_two_keys_are_compared(engine: Engine, listmonk: Listmonk, campaign: int
         assert "the message's word stands" in told["incident"]
 
 
-def test_an_event_that_a_run_brought_names_the_run(engine: Engine) -> None:
+def test_a_subscriber_that_one_key_leaves_open_contradicts_nobody(engine: Engine, listmonk: Listmonk) -> None:
+    track(engine, message(subscriber=None))
+    campaign, subscriber = _uuids(listmonk, 7, 9)
+    record(engine, click("e", link_campaign=campaign, link_subscriber=subscriber))
+    told = timeline("e")
+    assert told["second_key"] == "the clicked link names campaign 7, subscriber 9: the keys agree"
+    assert "incident" not in told
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("key", [*Key, "replaced_system"])
+def test_two_keys_are_told_where_accuracy_counts_two_and_agree_where_they_do(
+    engine: Engine, key: str, tracked: bool
+) -> None:
+    if tracked:
+        track(engine, message(campaign=7, subscriber=None))
+    record(engine, click("agree"), click("disagree"))
+    execute(
+        engine,
+        "UPDATE azure_engagement_events SET state = 'attributed', matched_by = CAST(:key AS attribution_key),"
+        " campaign_id = CASE WHEN CAST(:by_link AS boolean) AND event_id = 'disagree' THEN 8 ELSE 7 END,"
+        " subscriber_id = 12, link_subscriber_id = 12,"
+        " link_campaign_id = CASE event_id WHEN 'agree' THEN 7 ELSE 8 END, uncounted = NULL, next_attempt_at = NULL,"
+        " attributed_at = now()",
+        key=key,
+        by_link=key == "link",
+    )
+    with engine.begin() as conn:
+        measured = measure_accuracy(conn)
+    told = {event: timeline(event).get("second_key", "") for event in ("agree", "disagree")}
+    assert [event for event, says in told.items() if says.endswith("the keys agree")] == ["agree"] * measured.agreeing
+    assert [event for event, says in told.items() if says.endswith("DISAGREE")] == ["disagree"] * measured.disagreeing
+    assert measured.two_keys == sum(map(bool, told.values())) == measured.agreeing + measured.disagreeing
+
+
+@pytest.mark.parametrize(
+    ("kind", "received", "recorded"),
+    [
+        (None, "received from Event Grid", "recorded"),
+        ("replay", "received from Event Grid, and archived", "recorded, by replay run 1"),
+        ("import", "received from Event Grid, as the import dates it", "recorded, by import run 1"),
+        ("forgotten", "received from Event Grid", "recorded, by run 1, which is forgotten"),
+    ],
+)
+def test_an_event_that_a_run_brought_names_the_run_and_whose_time_of_receipt_it_has(
+    engine: Engine, kind: str | None, received: str, recorded: str
+) -> None:
     track(engine)
     record(engine, view("v"))
-    execute(engine, "INSERT INTO attribution_runs (kind, parameters) VALUES ('replay', '{}')")
-    execute(engine, "UPDATE azure_engagement_events SET run_id = 1")
-    assert timeline("v")["recorded"] == "recorded, by replay run 1"
+    if kind and kind != "forgotten":
+        execute(engine, "INSERT INTO attribution_runs (kind, parameters) VALUES (:kind, '{}')", kind=kind)
+    if kind:
+        execute(engine, "UPDATE azure_engagement_events SET run_id = 1")
+    told = timeline("v")
+    assert (told["received"], told["recorded"]) == (received, recorded)
+
+
+def test_a_row_of_the_replaced_system_is_not_said_to_be_recorded_by_us(engine: Engine) -> None:
+    execute(
+        engine,
+        "INSERT INTO azure_engagement_events (azure_message_id, campaign_id, engagement_type, event_timestamp)"
+        " VALUES (gen_random_uuid(), 7, 'view', now())",
+    )
+    assert timeline("engagement:1")["recorded"] == "recorded by the replaced system"
+    execute(engine, "UPDATE azure_engagement_events SET event_key = gen_random_uuid(), received_at = now()")
+    told = timeline("engagement:1")
+    assert told["recorded"] == "recorded by the replaced system"
+    assert told["received"] == "received by the replaced system, as the import dates it that knew the event again"
+
+
+def test_a_message_that_a_replay_tracked_says_so(engine: Engine) -> None:
+    track(engine, message()._replace(tracked_via="replay"))
+    assert "by a replay of the archive, for campaign 7" in said("<m@example.com>")
 
 
 def test_what_a_repair_changed_and_that_it_was_undone(engine: Engine) -> None:
@@ -404,6 +503,36 @@ def test_a_message_tells_who_tracked_it_and_each_of_its_events(engine: Engine) -
         assert "counted in campaign_views" in shown
 
 
+def test_a_message_says_how_many_events_it_has_where_not_all_are_shown(engine: Engine) -> None:
+    track(engine)
+    record(engine, *(view(f"v{n}", event_timestamp=NOW - timedelta(minutes=n)) for n in range(3)), report("d"))
+    asked = ("--message", "m@example.com")
+    assert "The oldest 2 of its 4 events; --limit shows more:" in said(*asked, "--limit", "2")
+    assert "The oldest" not in said(*asked, "--limit", "4")
+    document = json.loads(why(*asked, "--limit", "2", "--format", "json").stdout)
+    assert document["total"] == 4
+    assert [each["event_id"] for each in document["events"]] == ["v2", "v1"]
+
+
+def test_what_would_steer_a_terminal_is_printed_nowhere(engine: Engine) -> None:
+    steering = "\x1b]0;x\x07\n\x9b31m\u2028\u202e"
+    track(engine)
+    record(
+        engine,
+        click(f"c{steering}", engagement_context=f"https://www.example.com/{steering}"),
+        view(f"v{steering}", engagement_type=f"hover{steering}", uncounted="unknown_type"),
+        report("d", status=f"Odd{steering}", recipient_domain=f"example.net{steering}"),
+    )
+    row = row_of(engine, f"c{steering}")
+    for asked in (f"engagement:{row}", f"engagement:{row + 1}", "delivery:1", "campaign:7", "subscriber:12"):
+        for output_format in ("text", "json"):
+            shown = why(asked, "--format", output_format).stdout
+            assert "\N{REPLACEMENT CHARACTER}" in shown or output_format == "json"
+            assert not set(steering) - {"\n", *"]0;x31m"} & set(shown), asked
+    events = json.loads(why(f"engagement:{row}", "--format", "json").stdout)["events"]
+    assert events[0]["event_id"] == f"c{steering}", "JSON has it exactly"
+
+
 def test_a_message_that_nobody_tracked(engine: Engine) -> None:
     record(engine, view("v", LATE))
     shown = said(LATE)
@@ -433,7 +562,7 @@ def test_a_message_whose_tracking_was_refused_or_whose_id_was_replaced(engine: E
             },
         )
     shown = said("<m@example.com>")
-    assert "a tracking that names it could not be taken" in shown
+    assert "a tracking that may name it could not be taken" in shown
     assert "Reason: tracking_refused" in shown
     assert "ACS has probably replaced a Message-ID: the report of <new@example.org> is of <m@example.com>" in shown
     assert "an earlier mail had the same id" in shown
@@ -453,6 +582,10 @@ def test_a_subscribers_events_are_told_newest_first(engine: Engine) -> None:
     [
         (["7"], 2, "A bare number may be anything. Say what it is: --event, --message, --campaign or --subscriber."),
         ([], 2, "Say what it is: --event, --message, --campaign or --subscriber, or give one EVENT-ID or MESSAGE-ID."),
+        ([""], 2, "An empty id names nothing."),
+        (["--event", " "], 2, "An empty id names nothing."),
+        (["event:"], 2, "An empty id names nothing."),
+        (["<>"], 1, "No event or message with this id is known"),
         (["e", "--campaign", "7"], 2, "Say what it is"),
         (["campaign:seven"], 2, "A campaign is named by its number, such as campaign:7."),
         (["--message", "two words"], 2, "That is no Message-ID"),

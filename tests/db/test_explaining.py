@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -186,6 +186,43 @@ def test_several_events_may_have_one_id(alone: Engine) -> None:
     with alone.begin() as conn:
         found = Explainer(conn).find_events("same")
     assert {each.event["kind"] for each in found} == {"delivery", "engagement"}
+
+
+@pytest.mark.parametrize(
+    ("look_up", "found"),
+    [
+        (lambda explainer: explainer.find_events("e65", limit=100), 99),
+        (lambda explainer: explainer.find_message("<m65@example.com>", limit=100).events, 99),
+        (lambda explainer: explainer.find_message(azure_id(65), limit=100).events, 99),
+        (lambda explainer: explainer.find_subscriber(65, limit=100)[1], 99),
+        (lambda explainer: explainer.find_campaign(65).acts, 1),
+    ],
+)
+def test_what_is_explained_is_looked_up_in_the_index_and_no_table_of_events_read_whole(
+    alone: Engine, look_up: Callable[[Explainer], Sequence[Any]], found: int
+) -> None:
+    with alone.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO azure_engagement_events (event_id, campaign_id, subscriber_id, internet_message_id,"
+                " azure_message_id, engagement_type, event_timestamp, state, matched_by)"
+                " SELECT 'e' || r, r, r, '<m' || r || '@example.com>',"
+                "        CAST('5b1e3c44-0000-4000-8000-' || lpad(to_hex(r), 12, '0') AS uuid),"
+                "        'view', now(), 'attributed', 'internet_message_id'"
+                " FROM (SELECT n * 31 % 101 AS r FROM generate_series(1, 10000) AS n) AS random"
+            )
+        )
+        conn.execute(text("ANALYZE azure_engagement_events"))
+        assert len(look_up(Explainer(conn))) == found
+        whole, looked_up = conn.execute(
+            text(
+                "SELECT pg_stat_get_xact_numscans(CAST('azure_engagement_events' AS regclass)),"
+                " pg_stat_get_xact_numscans(CAST('azure_engagement_events_lookup' AS regclass))"
+            )
+        ).one()
+        assert whole == 0
+        assert looked_up > 0
+        assert conn.scalar(text("SHOW enable_seqscan")) == "on"
 
 
 def test_nothing_is_known_of_a_campaign_that_was_never_sent(engine: Engine) -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.listmonk.links import LONGEST_URL, NOBODY, TrackedLink, canonical_url, is_way_out, tracked_link
+from db.listmonk.links import (
+    LONGEST_URL,
+    NOBODY,
+    TrackedLink,
+    anonymous_url,
+    canonical_url,
+    is_way_out,
+    tracked_link,
+)
 
 LINK, CAMPAIGN, READER = (f"{n}b1e3c44-0000-4000-8000-0000000000ab" for n in (1, 2, 3))
 PERSONAL = frozenset({"subscriber", "mc_eid"})
@@ -132,3 +140,40 @@ def test_whatever_was_clicked_has_one_canonical_url_or_none(url: str) -> None:
         assert 0 < len(once) <= LONGEST_URL
         assert canonical(once) == once
         assert READER not in once
+
+
+_ANY = "0b5c2d3e-1111-4222-8333-444455556666"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://www.example.com/2026/our-summer-offer", "https://www.example.com/2026/our-summer-offer"),
+        ("https://www.example.com/a?reader=ada@example.net#token", "https://www.example.com/a"),
+        (f"https://l.example.com/link/{_ANY}/{_ANY}/{_ANY}", f"https://l.example.com/link/{NOBODY}/{NOBODY}/{NOBODY}"),
+        (f"https://www.example.com/x-{_ANY.upper()}.html", f"https://www.example.com/x-{NOBODY}.html"),
+        (f"https://www.example.com/{_ANY.replace('-', '%2D')}", f"https://www.example.com/{NOBODY}"),
+        ("https://www.example.com/u/ada@example.net/b", "https://www.example.com/u/nobody/b"),
+        ("https://www.example.com/u/ada%40example.net", "https://www.example.com/u/nobody"),
+        ("https://www.example.com/u/ada%2540example.net", "https://www.example.com/u/nobody"),
+        ("https://www.example.com/u/ada@b%C3%BCcher.example", "https://www.example.com/u/nobody"),
+        ("https://www.example.com/@author/post", "https://www.example.com/@author/post"),
+        ("https://www.example.com/reset/0123456789abcdef01234567", "https://www.example.com/reset/…"),
+        ("https://www.example.com/reset/c2-VjcmV0_LXRva2VuM-w", "https://www.example.com/reset/…"),
+        ("https://www.example.com/a%3Fkey=x", "https://www.example.com/a"),
+        ("https://www.example.com/a;jsessionid=x/b", "https://www.example.com/a/b"),
+        ("https://ada:word@www.example.com:8443/a", "https://www.example.com:8443/a"),
+        ("https://ada%40example.net@www.example.com", "https://www.example.com"),
+        ("mailto:ada@example.net?subject=x", "mailto:nobody"),
+        ("www.example.com/a", "www.example.com/a"),
+        ("https://[broken/ada@example.net", "https://[broken/nobody"),
+        ("", ""),
+    ],
+)
+def test_of_a_url_people_see_the_page_and_neither_reader_nor_key(url: str, shown: str) -> None:
+    assert anonymous_url(url) == shown
+
+
+@pytest.mark.parametrize("part", ["a.%40", "a@", "%25", "0b5c2d3e-", "Aa1", "//", ";", "\n"])
+def test_no_url_is_long_enough_to_keep_people_waiting_for_what_they_may_see_of_it(part: str) -> None:
+    assert len(anonymous_url(part * 20_000)) <= 16_384
