@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
+RUNS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check fmt bench lock clean
@@ -20,8 +21,9 @@ demo: $(READY) ## Play a small campaign and check every single event of it
 up: $(READY) ## Run everything on this machine until Ctrl-C
 	@$(BIN)/attribution up $(ARGS)
 
-test: $(READY) ## Run the tests; ARGS="tests/db -x" runs some
-	@$(BIN)/pytest $(ARGS)
+# Most of them wait for servers and processes more than they compute: more runs than cores. Each has servers of its own.
+test: $(READY) ## Run the tests; ARGS="tests/db -x" runs some, RUNS=1 one after the other
+	@$(BIN)/pytest --numprocesses $(RUNS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Check style, formatting, types and import contracts
 	$(BIN)/ruff check .

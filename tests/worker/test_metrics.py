@@ -20,4 +20,4 @@ def test_metrics_have_one_prefix_and_a_sentence() -> None:
 
 def test_no_metric_has_a_label_that_a_stranger_fills() -> None:
     labels = {label for metric in DECLARED.values() for label in metric._labelnames}
-    assert labels <= {"route", "status", "reason", "schema", "outcome", "stream", "key"}
+    assert labels <= {"route", "status", "reason", "schema", "outcome", "stream", "key", "kind"}
