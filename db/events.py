@@ -182,6 +182,7 @@ def record_events(
         deliveries=attributed,
         engagements=recorded.engagements,
         linked=any(event.link_campaign for event in engagements),
+        bounced=any(event.bounce_type for event in deliveries),
     )
     return recorded
 

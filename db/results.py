@@ -66,10 +66,12 @@ class Results:
         engagements: Sequence[int] = (),
         deliveries: Sequence[int] = (),
         linked: bool = True,
+        bounced: bool = True,
     ) -> None:
         """Write the results of events, given by their row ids, that the transaction of ``conn`` has just attributed.
 
-        ``linked`` is false if it is known that no tracked link is among what was clicked.
+        ``linked`` is false if it is known that no tracked link is among what was clicked, ``bounced`` if it is known
+        that no bounce is among the reports.
         """
         listmonk = self.listmonk(conn)
         if engagements and listmonk.present:
@@ -82,7 +84,7 @@ class Results:
                 personal_parameters=self.personal_parameters,
                 window=self.native_window,
             )
-        if deliveries and listmonk.bounces:
+        if deliveries and bounced and listmonk.bounces:
             acts.count_bounces(conn, deliveries)
         if self.webhook:
             enqueue(conn, engagements=engagements, deliveries=deliveries)

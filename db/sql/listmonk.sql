@@ -29,12 +29,13 @@ SELECT count(*) FROM attribution_native_marks;
 
 -- name: count_views
 -- A view whose campaign is gone, which its foreign key forbids unless listmonk came after us, is left for explain_missing.
+-- Campaign and reader are looked up by their keys: as joins, the planner compares each view with every campaign.
 INSERT INTO campaign_views (id, campaign_id, subscriber_id, created_at)
-SELECT -e.id, e.campaign_id, CASE WHEN :individual THEN s.id END, e.event_timestamp
+SELECT -e.id, e.campaign_id,
+       CASE WHEN :individual THEN (SELECT s.id FROM subscribers AS s WHERE s.id = e.subscriber_id) END, e.event_timestamp
   FROM azure_engagement_events AS e
-  JOIN campaigns AS c ON c.id = e.campaign_id
-  LEFT JOIN subscribers AS s ON s.id = e.subscriber_id
- WHERE e.id = ANY(CAST(:ids AS bigint[])) AND e.engagement_type = 'view' AND e.uncounted IS NULL;
+ WHERE e.id = ANY(CAST(:ids AS bigint[])) AND e.engagement_type = 'view' AND e.uncounted IS NULL
+   AND (SELECT c.id FROM campaigns AS c WHERE c.id = e.campaign_id) IS NOT NULL;
 
 -- name: find_clicks
 SELECT e.id, e.engagement_context AS url
@@ -43,11 +44,11 @@ SELECT e.id, e.engagement_context AS url
 
 -- name: count_clicks
 INSERT INTO link_clicks (id, campaign_id, link_id, subscriber_id, created_at)
-SELECT -e.id, e.campaign_id, u.link_id, CASE WHEN :individual THEN s.id END, e.event_timestamp
+SELECT -e.id, e.campaign_id, u.link_id,
+       CASE WHEN :individual THEN (SELECT s.id FROM subscribers AS s WHERE s.id = e.subscriber_id) END, e.event_timestamp
   FROM unnest(CAST(:ids AS bigint[]), CAST(:link_ids AS integer[])) AS u (id, link_id)
   JOIN azure_engagement_events AS e ON e.id = u.id
-  JOIN campaigns AS c ON c.id = e.campaign_id
-  LEFT JOIN subscribers AS s ON s.id = e.subscriber_id;
+ WHERE (SELECT c.id FROM campaigns AS c WHERE c.id = e.campaign_id) IS NOT NULL;
 
 -- name: find_readers
 SELECT uuid FROM subscribers WHERE uuid = ANY(CAST(:uuids AS uuid[]));

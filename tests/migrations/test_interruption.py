@@ -42,7 +42,6 @@ def state_of(url: str) -> tuple[object, ...]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.timeout(240)
 def test_upgrade_stopped_before_any_of_its_steps_can_be_run_again(
     old_database: MakeDatabase, copy_of: Callable[[str], str]
 ) -> None:
