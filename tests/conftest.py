@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,17 +83,25 @@ def database_server_url(database_server: DatabaseServer) -> str:
     return database_server.url
 
 
-@pytest.fixture(scope="session")
-def _migrated_template(database_server: DatabaseServer) -> Iterator[str]:
+@contextmanager
+def _template(server: DatabaseServer, prepare: Callable[[str], None] = lambda url: None) -> Iterator[str]:
+    """Have a migrated database to copy, ``prepare`` done to it before the migration."""
     from db.migrate import upgrade  # tests without a database need no sound migration
 
-    url = database_server.create()
+    url = server.create()
     try:
+        prepare(url)
         upgrade(url)
-        database_server.disconnect(url)
+        server.disconnect(url)
         yield url
     finally:
-        database_server.drop(url)
+        server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(database_server: DatabaseServer) -> Iterator[str]:
+    with _template(database_server) as url:
+        yield url
 
 
 @pytest.fixture
@@ -105,17 +113,12 @@ def database_url(database_server: DatabaseServer, _migrated_template: str) -> It
 
 @pytest.fixture(scope="session")
 def _listmonk_template(database_server: DatabaseServer) -> Iterator[str]:
-    from db.migrate import upgrade
-
-    url = database_server.create()
-    try:
+    def install(url: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             listmonk.install(connection, campaigns=100, subscribers=1000)
-        upgrade(url)
-        database_server.disconnect(url)
+
+    with _template(database_server, install) as url:
         yield url
-    finally:
-        database_server.drop(url)
 
 
 @pytest.fixture

@@ -26,17 +26,9 @@ ORPHAN = "<orphan@mail.example.com>"
 
 
 @pytest.fixture
-def settings(listmonk_database_url: str, redis_url: str) -> WorkerSettings:
-    overrides: dict[str, Any] = {"database_url": listmonk_database_url, "redis_url": redis_url, "claim_after": 0.001}
-    return WorkerSettings(**overrides)
-
-
-@pytest.fixture
-def ctx(settings: WorkerSettings) -> Iterator[Context]:
-    context = make_context(settings)
-    context.consumer.create_group()
-    yield context
-    context.engine.dispose()
+def database_url(listmonk_database_url: str) -> str:
+    """Have the pipeline work in listmonk's database."""
+    return listmonk_database_url
 
 
 @pytest.fixture
