@@ -9,6 +9,7 @@ Ask for what the test needs:
 ``redis_client``      a client of it
 ``state_folder``      a folder for a whole stack, such as that of `attribution up`
 ``private_postgres``, ``private_redis``  make servers of the test's own, to be stopped, killed and paused
+``longer``            whether the run was given ``--longer``: then what is drawn by chance is drawn far more often
 """
 
 from __future__ import annotations
@@ -50,6 +51,18 @@ _QUICK = {"fsync": "off"}
 AServer = TypeVar("AServer", bound=Server)
 MakePostgres = Callable[..., PostgresServer]
 MakeRedis = Callable[..., RedisServer]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--longer", action="store_true", help="Minutes instead of seconds for tests that draw what they do by chance."
+    )
+
+
+@pytest.fixture(scope="session")
+def longer(request: pytest.FixtureRequest) -> bool:
+    """Say whether tests that draw what they do by chance may take minutes, as `make prove` has them do."""
+    return bool(request.config.getoption("--longer"))
 
 
 @pytest.fixture(scope="session")
