@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,6 +20,8 @@ from worker import metrics
 from worker.app import app
 from worker.stream_consumer import Entry, StreamConsumer
 from worker.streams import EVENTS, MESSAGES
+
+_log = logging.getLogger(__name__)
 
 #: Streams in the order in which they are drained: a message tracked before its events means that fewer of them park.
 STREAMS = (MESSAGES, EVENTS)
@@ -95,11 +99,33 @@ def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any
     return drained
 
 
-def quarantine_exhausted(
-    consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], entries: Sequence[Entry]
+def retire_exhausted(
+    consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], entries: Sequence[Entry], *, max_deliveries: int
 ) -> Drained:
-    """Quarantine entries that were delivered too often: whatever worked them did not live to tell why."""
-    drained = set_aside(engine, pipeline.kind, bodies_of(entries), Reason.DELIVERED_TOO_OFTEN, None)
+    """Deal with entries that were delivered too often: whatever worked them did not live to tell why.
+
+    One that holds several elements goes back onto its stream element by element: its neighbours go through, and the
+    culprit alone is delivered too often once more. A lone element is quarantined, and so is, whole, a body that has
+    ended its process even in being taken apart.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError, redis.exceptions.RedisError: nothing is lost; they stay pending.
+    """
+    whole: list[Entry] = []
+    for entry in entries:
+        elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + 1 else []
+        if len(elements) < 2:
+            whole.append(entry)
+            continue
+        try:
+            consumer.append(entry.stream, elements)
+        except RedisError:
+            consumer.give_back([entry])  # a full Redis is no fault of the entry's
+            raise
+        _log.error("took entry %s of %s apart: it ended its process, again and again", entry.entry_id, entry.stream)
+    drained = Drained()
+    if whole:
+        drained += set_aside(engine, pipeline.kind, bodies_of(whole), Reason.DELIVERED_TOO_OFTEN, None)
     consumer.acknowledge(entries)
     return drained
 
@@ -132,7 +158,13 @@ def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) 
         )
         drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes))
         for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
-            drained += quarantine_exhausted(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch.entries)
+            drained += retire_exhausted(
+                ctx.consumer,
+                ctx.engine,
+                ctx.pipelines[batch.stream],
+                batch.entries,
+                max_deliveries=ctx.settings.max_deliveries,
+            )
         if not claimed.entries:
             break
     return drained

@@ -138,6 +138,13 @@ class StreamConsumer:
             pipeline.xdel(stream, *entry_ids)
         pipeline.execute()
 
+    def append(self, stream: str, bodies: Sequence[bytes]) -> None:
+        """Put bodies onto a stream, an entry each. When it fails, some of them may be there."""
+        pipeline = self._client.pipeline(transaction=False)
+        for body in bodies:
+            pipeline.xadd(stream, {"body": body})
+        pipeline.execute()
+
     def append_message(self, body: bytes) -> None:
         """Put send-trackings onto their stream, to be drained like any mailer's."""
         self._client.xadd(MESSAGES, {"body": body})

@@ -21,7 +21,7 @@ from tasks import drain as drain_module
 from tasks import patience
 from tasks.batch import Drained
 from tasks.context import Context
-from tasks.drain import batches_of, drain_abandoned, drain_batch, quarantine_exhausted
+from tasks.drain import batches_of, drain_abandoned, drain_batch, retire_exhausted
 from tasks.reasons import Reason
 from tests.db.rows import stored
 from tests.tasks.payloads import body_of, delivery, engagement
@@ -154,22 +154,82 @@ def test_poison_among_trackings_costs_only_itself(ctx: Context, redis_client: re
     assert json.loads(body)["campaign_id"] == 13
 
 
-def test_an_entry_that_keeps_ending_its_drain_is_quarantined_alone(ctx: Context, redis_client: redis.Redis) -> None:
-    killer = b'[{"this": "ends the process"}]'
-    push_events(redis_client, *(body_of(engagement(f"e{n}")) for n in range(20)), killer)
-    ctx.consumer.read(count=100, block=None)  # and the process died
+KILLER = b'{"this": "ends the process"}'
+
+
+def drain_until_exhausted(ctx: Context) -> None:
+    """Claim and work what is pending; a batch with the killer in it ends its process, and nothing of it is done."""
     for _ in range(50):
+        ctx.consumer.read(count=1000, block=None)
         claimed = ctx.consumer.claim(min_idle=timedelta(0), max_deliveries=5, count=320)
-        if any(entry.body == killer for entry in claimed.entries):
-            continue  # taking it kills the process: nothing of this batch is acknowledged
+        if claimed.exhausted:
+            retire_exhausted(ctx.consumer, ctx.engine, ctx.pipelines[EVENTS], claimed.exhausted, max_deliveries=5)
+            return
+        if any(KILLER in entry.body for entry in claimed.entries):
+            continue
         for batch in batches_of(claimed.entries, max_bytes=10**6):
             drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[EVENTS], batch)
-        if claimed.exhausted:
-            quarantine_exhausted(ctx.consumer, ctx.engine, ctx.pipelines[EVENTS], claimed.exhausted)
-            break
+    raise AssertionError("nothing was exhausted")
+
+
+def test_an_entry_that_keeps_ending_its_drain_is_quarantined_alone(ctx: Context, redis_client: redis.Redis) -> None:
+    push_events(redis_client, *(body_of(engagement(f"e{n}")) for n in range(20)), KILLER)
+    drain_until_exhausted(ctx)
     assert len(stored(ctx.engine)) == 20
-    assert quarantined(ctx.engine) == [(Reason.DELIVERED_TOO_OFTEN, killer)]
+    assert quarantined(ctx.engine) == [(Reason.DELIVERED_TOO_OFTEN, KILLER)]
     assert backlog(redis_client) == (0, 0)
+
+
+def test_an_element_that_keeps_ending_its_drain_costs_its_neighbours_in_the_body_nothing(
+    ctx: Context, redis_client: redis.Redis
+) -> None:
+    push_events(
+        redis_client, b"[" + b",".join([*(json.dumps(engagement(f"e{n}")).encode() for n in range(5)), KILLER]) + b"]"
+    )
+    drain_until_exhausted(ctx)  # the body is taken apart
+    assert backlog(redis_client) == (6, 0)
+    assert quarantined(ctx.engine) == []
+    drain_until_exhausted(ctx)  # the culprit is alone
+    assert stored(ctx.engine).keys() == {f"e{n}" for n in range(5)}
+    assert quarantined(ctx.engine) == [(Reason.DELIVERED_TOO_OFTEN, KILLER)]
+    assert backlog(redis_client) == (0, 0)
+
+
+def test_a_body_that_ends_the_process_that_takes_it_apart_is_quarantined_whole(
+    ctx: Context, redis_client: redis.Redis
+) -> None:
+    body = b"[" + KILLER + b"," + KILLER + b"]"
+    push_events(redis_client, body)
+    ctx.consumer.read(count=1, block=None)
+    for _ in range(4):
+        assert not ctx.consumer.claim(min_idle=timedelta(0), max_deliveries=5, count=320).exhausted
+    assert ctx.consumer.claim(
+        min_idle=timedelta(0), max_deliveries=5, count=320
+    ).exhausted  # and died in taking it apart
+    drain_until_exhausted(ctx)
+    assert quarantined(ctx.engine) == [(Reason.DELIVERED_TOO_OFTEN, body)]
+    assert backlog(redis_client) == (0, 0)
+
+
+def test_a_full_redis_is_not_held_against_a_body_that_is_to_be_taken_apart(
+    ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_events(redis_client, b"[" + KILLER + b"," + KILLER + b"]")
+    refused: list[str] = []
+
+    def refuse(stream: str, bodies: object) -> None:
+        refused.append(stream)
+        raise redis.exceptions.OutOfMemoryError("used memory > maxmemory")
+
+    with monkeypatch.context() as full:
+        full.setattr(ctx.consumer, "append", refuse)
+        for _ in range(3):
+            with pytest.raises(redis.exceptions.OutOfMemoryError):
+                drain_until_exhausted(ctx)
+    assert refused == [EVENTS] * 3
+    drain_until_exhausted(ctx)
+    assert backlog(redis_client) == (2, 0)
+    assert quarantined(ctx.engine) == []
 
 
 def test_while_postgresql_is_away_entries_stay_pending_and_are_not_held_against_them(
