@@ -152,6 +152,11 @@ class Acs:
                 event["time" if self._schema is wire.Schema.CLOUD_EVENTS else "eventTime"] = "yesterday"
         return Event(Emitted(marker, "malformed", flaw), wire.encode(event, drift))
 
+    def poison(self) -> Event:
+        """Make a malformed event that a process, told to, dies of: its bytes hold ``"poison-``."""
+        marker = f"malformed-{self._rng.getrandbits(128):032x}"
+        return Event(Emitted(marker, "malformed", "poison"), wire.encode({"id": marker, "is": "poison-"}, wire.PLAIN))
+
     def _engagement(
         self, kind: str, message: Sent, at: datetime, ids: tuple[Id, ...], *, context: str, link: Link | None = None
     ) -> Event:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any
 
 from simulator.doors import Door, DoorShut, Tracking
 from simulator.scenario import Track
+from simulator.truth import Door as DoorName
 from simulator.truth import Sent, Tracked, Truth
 
 
@@ -33,6 +34,7 @@ class Mailer:
         batch: most messages handed in at once.
         calls: most calls under way at once.
         patience: seconds for which a door that is shut is tried again.
+        doubtful: doors whose word is not taken for it: what they confirmed may have arrived, or not.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Mailer:
         batch: int = 50,
         calls: int = 8,
         patience: float = 60.0,
+        doubtful: Collection[DoorName] = (),
     ) -> None:
         self.tracked = 0
         self._doors = doors
@@ -52,6 +55,7 @@ class Mailer:
         self._batch = batch
         self._calls = asyncio.Semaphore(calls)
         self._patience = patience
+        self._doubtful = doubtful
 
     def send(self, message: Sent) -> None:
         """Send a message. ACS takes it from here."""
@@ -85,7 +89,7 @@ class Mailer:
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, 2.0)
         self.tracked += len(tracks)
-        self._note(tracks, door, confirmed=True)
+        self._note(tracks, door, confirmed=door.name not in self._doubtful)
 
     def _note(self, tracks: Sequence[Track], door: Door, *, confirmed: bool) -> None:
         for track in tracks:

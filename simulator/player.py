@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from simulator.acs import Event
@@ -16,6 +16,8 @@ from simulator.scenario import Step, Track
 _LOOK_AHEAD: Final = 0.02
 #: Most steps handed over at once.
 _MOST_STEPS: Final = 500
+#: Seconds of ours between two looks at a clock that somebody else moves.
+_GLANCE: Final = 0.02
 
 
 class Player:
@@ -26,10 +28,18 @@ class Player:
 
     Args:
         scale: how many of our seconds one of the timeline's lasts; 0 plays it as fast as it goes.
+        clock: tells the timeline's time in its seconds, in place of ``scale``: whoever moves it sets the pace.
     """
 
     def __init__(
-        self, steps: Sequence[Step], *, mailer: Mailer, grid: EventGrid, pixel: Pixel | None = None, scale: float
+        self,
+        steps: Sequence[Step],
+        *,
+        mailer: Mailer,
+        grid: EventGrid,
+        pixel: Pixel | None = None,
+        scale: float = 0.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.steps = steps
         self.played = 0
@@ -37,6 +47,7 @@ class Player:
         self._grid = grid
         self._pixel = pixel
         self._scale = scale
+        self._clock = clock
 
     async def play(self) -> None:
         """Play every step, then wait until all trackings are confirmed, all events settled, and all pixels loaded.
@@ -50,15 +61,14 @@ class Player:
         tasks: list[asyncio.Task[None]] = []
         try:
             while self.played < len(self.steps):
-                tracks, events, firings = self._take(until=loop.time() - started + _LOOK_AHEAD)
+                tracks, events, firings = self._take(self._due(loop.time() - started))
                 if tracks:
                     tasks.append(asyncio.create_task(self._mailer.track(tracks)))
                 if firings and self._pixel:
                     tasks.append(asyncio.create_task(self._pixel.fire(firings)))
                 await self._grid.publish(events)
                 if self.played < len(self.steps):
-                    next_at = started + self.steps[self.played].at * self._scale
-                    await asyncio.sleep(max(0.0, next_at - loop.time()))
+                    await asyncio.sleep(self._pause(loop.time() - started))
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -66,12 +76,25 @@ class Player:
             await asyncio.gather(*tasks, return_exceptions=True)
         await self._grid.settle()
 
-    def _take(self, *, until: float) -> tuple[list[Track], list[Event], list[Firing]]:
+    def _due(self, elapsed: float) -> float:
+        """Return the time in the timeline's seconds up to which steps are due, ``elapsed`` of ours after the start."""
+        if self._clock:
+            return self._clock()
+        return (elapsed + _LOOK_AHEAD) / self._scale if self._scale else float("inf")
+
+    def _pause(self, elapsed: float) -> float:
+        """Return for how many of our seconds nothing is due."""
+        next_at = self.steps[self.played].at
+        if self._clock:
+            return 0.0 if next_at <= self._clock() else _GLANCE
+        return max(0.0, next_at * self._scale - elapsed)
+
+    def _take(self, until: float) -> tuple[list[Track], list[Event], list[Firing]]:
         tracks: list[Track] = []
         events: list[Event] = []
         firings: list[Firing] = []
         for step in self.steps[self.played : self.played + _MOST_STEPS]:
-            if step.at * self._scale > until:
+            if step.at > until:
                 break
             self.played += 1
             match step.action:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from simulator.pixel import Firing, Pixel
 from simulator.player import Player
 from simulator.scenario import Step, Track
 from simulator.subscription import Subscription
+from simulator.truth import Door as DoorName
 from simulator.truth import Truth
 
 
@@ -35,12 +36,15 @@ async def simulation(
     pixel: Pixel | None = None,
     seed: int = 0,
     scale: float = 0.0,
+    clock: Callable[[], float] | None = None,
     conduct: Conduct | None = None,
+    doubtful: Collection[DoorName] = (),
+    patience: float = 60.0,
 ) -> AsyncIterator[Simulation]:
     """Have everything ready to play ``steps``, subscribed already. Doors and ``pixel`` are closed at the end.
 
     Without a door nothing is tracked, and every event is expected to wait. Without a pixel listmonk counts nothing
-    itself.
+    itself. ``clock``, ``doubtful`` and ``patience`` are those of `Player` and `Mailer`.
 
     Raises:
         HandshakeRefused: the receiver does not want the events.
@@ -51,10 +55,10 @@ async def simulation(
         if pixel:
             stack.push_async_callback(pixel.close)
         grid = await stack.enter_async_context(EventGrid(subscription, truth=truth, seed=seed, conduct=conduct))
-        mailer = Mailer(doors, truth=truth, seed=seed)
+        mailer = Mailer(doors, truth=truth, seed=seed, doubtful=doubtful, patience=patience)
         if not doors:
             steps = [step for step in steps if not isinstance(step.action, Track)]
         if not pixel:
             steps = [step for step in steps if not isinstance(step.action, Firing)]
         await grid.subscribe()
-        yield Simulation(grid, mailer, Player(steps, mailer=mailer, grid=grid, pixel=pixel, scale=scale))
+        yield Simulation(grid, mailer, Player(steps, mailer=mailer, grid=grid, pixel=pixel, scale=scale, clock=clock))
