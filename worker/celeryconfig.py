@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.interval import Interval
 from worker.queues import DRAIN, MAINTENANCE, TRACKING
 from worker.settings import WorkerSettings
 
@@ -76,12 +77,12 @@ worker_hijack_root_logger = False
 beat_scheduler = "celery.beat:Scheduler"
 # A tick that waited for longer than a few intervals is worthless, and would pile up while no worker runs.
 beat_schedule = {
-    "drain": {"task": "drain_events", "schedule": 10.0, "options": {"expires": 30.0}},
-    "sweep": {"task": "sweep_parked", "schedule": _sweep_seconds, "options": {"expires": 5 * _sweep_seconds}},
-    "purge": {"task": "purge_archive", "schedule": 3600.0, "options": {"expires": 3600.0}},
-    "rewrites": {"task": "detect_rewrites", "schedule": 300.0, "options": {"expires": 600.0}},
-    "watch": {"task": "watch_native", "schedule": _sweep_seconds, "options": {"expires": 5 * _sweep_seconds}},
+    "drain": {"task": "drain_events", "schedule": Interval(10.0), "options": {"expires": 30.0}},
+    "sweep": {"task": "sweep_parked", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},
+    "purge": {"task": "purge_archive", "schedule": Interval(3600.0), "options": {"expires": 3600.0}},
+    "rewrites": {"task": "detect_rewrites", "schedule": Interval(300.0), "options": {"expires": 600.0}},
+    "watch": {"task": "watch_native", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},
 }
 if _settings.webhook_url:
     # A tick each second, for the schedule of attempts begins with seconds. Most find nothing due.
-    beat_schedule["webhooks"] = {"task": "send_webhooks", "schedule": 1.0, "options": {"expires": 5.0}}
+    beat_schedule["webhooks"] = {"task": "send_webhooks", "schedule": Interval(1.0), "options": {"expires": 5.0}}
