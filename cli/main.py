@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "up": "Run everything on this machine, servers included.",
     "demo": "Play a small campaign and check every single event of it.",
     "bench": "Measure throughput and latency against their goals.",
+    "prove": "Strike the system with faults under load, and compare every event with what really happened.",
     "migrate": "Bring the database to this release's schema.",
     "stats": "Show the results of each campaign: bounces, opens, clicks.",
     "events": "Write each event of a campaign, a person or a message.",

@@ -1,1 +1,1 @@
-"""The promise, put to the proof: the whole system under load while its parts are killed, frozen, starved and cut off."""
+"""The promise put to the proof: the system under load while its parts are killed, frozen, starved and cut off."""

@@ -25,9 +25,9 @@ def verdict_report(verdict: Verdict) -> RenderableType:
     for name, count in _counts(verdict):
         if count or name not in _RARE:
             table.add_row(name, f"{count:,}")
-    for name, faults in _faults(verdict):
+    for name, faults in faults_of(verdict):
         table.add_row(name, Text(f"{len(faults):,}", style="bold red" if faults else "green"))
-    return Group(table, *_listing(verdict), last_line(verdict))
+    return Group(table, *listing(verdict), last_line(verdict))
 
 
 def last_line(verdict: Verdict) -> Text:
@@ -40,7 +40,7 @@ def last_line(verdict: Verdict) -> Text:
             f"{and_rows}.",
             style="bold green",
         )
-    off = len({fault.subject for _, faults in _faults(verdict) for fault in faults})
+    off = len({fault.subject for _, faults in faults_of(verdict) for fault in faults})
     what = "events and rows" if verdict.in_listmonk else "events"
     return Text(f"Unsound: {off:,} {what} are not where they belong.", style="bold red")
 
@@ -77,14 +77,16 @@ def _counts(verdict: Verdict) -> Iterator[tuple[str, int]]:
         yield f"listmonk's {name}" if name in {"views", "clicks", "bounces"} else name, count
 
 
-def _faults(verdict: Verdict) -> Iterator[tuple[str, tuple[Fault, ...]]]:
+def faults_of(verdict: Verdict) -> Iterator[tuple[str, tuple[Fault, ...]]]:
+    """Return what is off, by its kind."""
     yield "lost", verdict.lost
     yield "twice", verdict.twice
     yield "wrong", verdict.wrong
 
 
-def _listing(verdict: Verdict) -> Iterator[Text]:
-    for name, faults in _faults(verdict):
+def listing(verdict: Verdict) -> Iterator[Text]:
+    """Say of each thing that is off what is the matter with it, up to some of each kind."""
+    for name, faults in faults_of(verdict):
         for fault in faults[:_LISTED]:
             yield Text(f"{name}: {fault.subject} {fault.sentence}", style="red")
         if len(faults) > _LISTED:

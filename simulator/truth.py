@@ -173,6 +173,10 @@ class Truth:
         """Return the messages of which the system was told for certain, by Message-ID."""
         return set(self._known)
 
+    def unconfirmed_messages(self) -> list[Sent]:
+        """Return the messages of which the system was told, but by no door whose word is taken for it."""
+        return [self.messages[message] for message in self._perhaps if message not in self._known]
+
     def expectations(self) -> Iterator[Expectation]:
         """Say of every event what must have become of it."""
         taught = self._taught(acknowledged_only=True)
