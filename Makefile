@@ -40,6 +40,7 @@ bench: $(READY) ## Measure throughput and latency against their goals
 
 prove: $(READY) ## Prove that nothing is lost, doubled or misattributed, through 100,000 events and 110 faults
 	@$(BIN)/attribution prove $(ARGS)
+	@$(BIN)/pytest --longer tests/interleavings tests/model tests/acceptance/test_sabotage.py
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

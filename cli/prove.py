@@ -15,6 +15,7 @@ import click
 @click.option("--soak", metavar="HOURS", type=click.FloatRange(min=0, min_open=True), help="Round after round.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed strikes the same way. Drawn if not given.")
 @click.option("--replay", type=click.Path(path_type=Path, dir_okay=False), help="Play the run of a history again.")
+@click.option("--patience", default=120.0, show_default=True, help="Seconds to get well in, and to come to rest in.")
 @click.option("--only", "kinds", multiple=True, metavar="KIND", help="Only faults of this kind; may be repeated.")
 @click.option("--sabotage", metavar="BREAK", help="Prove a build that is broken on purpose: the proof must fail.")
 @click.option("--list", "listed", is_flag=True, help="List the kinds of faults and the ways to break a build.")
@@ -41,6 +42,7 @@ def prove(
     soak: float | None,
     seed: int | None,
     replay: Path | None,
+    patience: float,
     kinds: tuple[str, ...],
     sabotage: str | None,
     listed: bool,
@@ -78,9 +80,9 @@ def prove(
             faults=None if short else faults,
             kinds=kinds,
             sabotage=sabotage,
-            soak=(soak or 0.0) * 3600,
+            patience=patience,
         )
     if target and database:
         prove_target(options, Target(target, database, secret, message_secret, campaign), state_dir, console)
     else:
-        prove_rounds(options, state_dir, console)
+        prove_rounds(options, state_dir, console, soak=(soak or 0.0) * 3600)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 from pathlib import Path
 
 import click
-from proof.sabotage import SABOTAGES
+import msgspec
 from rich.console import Console
 
 from cli.failures import Failed
@@ -15,6 +16,7 @@ from proof.history import History, Judged, Options, history
 from proof.probe import NotRecovered
 from proof.report import report
 from proof.run import Outcome, Tell, play
+from proof.sabotage import SABOTAGES
 from proof.target import Target, play_to
 from simulator.doors import DoorShut, TrackingRefused
 from simulator.subscription import HandshakeRefused
@@ -34,28 +36,20 @@ def list_all(console: Console) -> None:
         console.print(f"[bold]{name}[/]: {sabotage.SENTENCE}", soft_wrap=True)
 
 
-def prove_rounds(options: Options, state_dir: Path, console: Console) -> None:
-    """Play one round, or rounds of ever new seeds until the time of a soak is over.
+def prove_rounds(options: Options, state_dir: Path, console: Console, *, soak: float = 0.0) -> None:
+    """Play one round; with ``soak``, one after the other with ever new seeds, until so many seconds are over.
 
     Raises:
         NotProved: after the first round that is not sound.
     """
     _require_known(options)
     began = time.monotonic()
-    number = 0
-    while True:
-        round_options = Options(
-            seed=options.seed + number,
-            events=options.events,
-            faults=options.faults,
-            kinds=options.kinds,
-            sabotage=options.sabotage,
-        )
-        _prove_one(round_options, state_dir, console)
-        number += 1
-        if time.monotonic() - began >= options.soak:
+    for number in count():
+        _prove_one(msgspec.structs.replace(options, seed=options.seed + number), state_dir, console)
+        hours = (time.monotonic() - began) / 3600
+        if hours * 3600 >= soak:
             return
-        console.print(f"{number} rounds, {(time.monotonic() - began) / 3600:.1f} h; the next one.", style="dim")
+        console.print(f"{number + 1} rounds in {hours:.1f} h, all sound; the next one.", style="dim")
 
 
 def _prove_one(options: Options, state_dir: Path, console: Console) -> None:
@@ -81,7 +75,7 @@ def prove_target(options: Options, target: Target, state_dir: Path, console: Con
     state_dir.mkdir(parents=True, exist_ok=True)
     truth, ledger = Truth(), state_dir / f"truth-{options.started_at:%Y%m%dT%H%M%S}.jsonl"
     try:
-        outcome = play_to(target, seed=options.seed, events=options.events, truth=truth, tell=_teller(console))
+        outcome = play_to(target, options, truth=truth, tell=_teller(console))
     except (HandshakeRefused, DoorShut, TrackingRefused) as error:
         raise Failed(f"{error}. Look at the URL and the secrets.") from None
     finally:

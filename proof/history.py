@@ -25,8 +25,8 @@ class Options(msgspec.Struct, frozen=True, tag="options"):
     faults: int | None
     kinds: tuple[str, ...] = ()
     sabotage: str | None = None
-    #: Seconds after which no new round is begun; 0 is one round.
-    soak: float = 0.0
+    #: Seconds in which the system must get well after a fault, and come to rest in the end.
+    patience: float = 120.0
     started_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from random import Random
 from typing import Self
@@ -61,7 +61,8 @@ class Plan:
 
     def only(self, kinds: Collection[str]) -> Plan:
         """Return the plan without the strikes of other kinds."""
-        return Plan(tuple(strike for strike in self.strikes if strike.kind in kinds))
+        left = [strike for strike in self.strikes if strike.kind in kinds]
+        return Plan(tuple(replace(strike, number=number) for number, strike in enumerate(left, start=1)))
 
 
 def _endlessly(pairs: list[tuple[Fault, str]], rng: Random) -> Iterator[tuple[Fault, str]]:

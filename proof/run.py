@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -38,9 +38,6 @@ from simulator.wire import Schema
 _SCALE: Final = 0.003
 #: Our seconds in which the receiver must answer. Event Grid's 30 would be as long as ten faults.
 _RESPONSE_TIMEOUT: Final = 6.0
-#: Seconds after which a system that does not get well, or does not come to rest in the end, is given up.
-PATIENCE: Final = 120.0
-
 Tell = Callable[[str], None]
 
 
@@ -88,7 +85,7 @@ def play(options: Options, state_dir: Path, written: History, tell: Tell) -> Out
     tell("starting PostgreSQL, Redis, receiver, two workers and beat, a proxy between every two")
     try:
         with world(state_dir, prepare=prepare, sabotage=options.sabotage) as made:
-            return asyncio.run(_Round(made, plan, steps, truth, options.seed, written, tell).play())
+            return asyncio.run(_Round(made, options, plan, steps, truth, written, tell).play())
     finally:
         truth.save(state_dir / "truth.jsonl")
 
@@ -97,10 +94,10 @@ class _Round:
     def __init__(
         self,
         made: World,
+        options: Options,
         plan: Plan,
         steps: Sequence[Step],
         truth: Truth,
-        seed: int,
         written: History,
         tell: Tell,
     ) -> None:
@@ -108,24 +105,22 @@ class _Round:
         self._plan = plan
         self._steps = steps
         self._truth = truth
-        self._seed = seed
+        self._seed = options.seed
+        self._patience = options.patience
         self._written = written
         self._tell = tell
-        self._rng = Random(seed)
+        self._rng = Random(options.seed)
         self._pace = Pace([step.at for step in steps], max(1, len(plan.strikes)))
         self._struck: list[Struck] = []
         self._started = time.monotonic()
 
     async def play(self) -> Outcome:
         async with Probe(self._world, self._truth, Random(self._rng.random())) as probe:
-            ready = await probe.recovery(PATIENCE)
+            ready = await probe.recovery(self._patience)
             self._tell(f"an event goes through from end to end {ready:.1f} s after the start; the story begins")
             async with self._simulation() as playing:
                 self._let_faults_reach(playing.grid)
-                async with asyncio.TaskGroup() as group:
-                    story = group.create_task(playing.player.play())
-                    group.create_task(self._strike_all(probe))
-                await story
+                await _both(playing.player.play(), self._strike_all(probe))
                 self._tell("the story is over; waiting until all has come to rest")
                 verdict = await asyncio.to_thread(self._judge)
                 lost = await asyncio.to_thread(self._lost_by_celery)
@@ -158,7 +153,7 @@ class _Round:
                 scale=_SCALE, connections=8, reorder=300, redeliver=0.05, response_timeout=_RESPONSE_TIMEOUT
             ),
             doubtful=["celery"],
-            patience=PATIENCE,
+            patience=self._patience,
         )
 
     def _let_faults_reach(self, grid: EventGrid) -> None:
@@ -183,7 +178,7 @@ class _Round:
             detail = await asyncio.to_thread(self._strike, strike)
             lasted = time.monotonic() - self._started - at
             await bursts
-            recovery = await probe.recovery(PATIENCE)
+            recovery = await probe.recovery(self._patience)
             struck = Struck(strike.number, strike.kind, strike.target, at, lasted, recovery, detail)
             self._struck.append(struck)
             self._written.add(struck)
@@ -201,7 +196,7 @@ class _Round:
 
     def _judge(self) -> Verdict:
         with oracle.connect(self._world.database_url) as connection:
-            return oracle.await_verdict(self._truth, connection, within=PATIENCE)
+            return oracle.await_verdict(self._truth, connection, within=self._patience)
 
     def _lost_by_celery(self) -> tuple[int, int]:
         """Return how many messages were handed to Celery alone, and how many of them were never tracked."""
@@ -214,3 +209,14 @@ class _Round:
                 [[each.internet_message_id for each in handed], [each.azure_message_id for each in handed]],
             ).fetchone()
         return len(handed), row[0] if row else 0
+
+
+async def _both(*works: Coroutine[Any, Any, None]) -> None:
+    """Do them side by side; if one fails, end the others and raise its own error, not a group of one."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,7 +11,8 @@ from typing import Final
 
 from yarl import URL
 
-from proof.run import PATIENCE, Outcome, Tell
+from proof.history import Options
+from proof.run import Outcome, Tell
 from proof.story import sized
 from simulator import oracle
 from simulator.doors import HttpDoor
@@ -55,7 +56,7 @@ class Target:
         return str(URL(self.url).with_path("/messages").with_query(None))
 
 
-def play_to(target: Target, *, seed: int, events: int, truth: Truth, tell: Tell) -> Outcome:
+def play_to(target: Target, options: Options, *, truth: Truth, tell: Tell) -> Outcome:
     """Play a story of about so many events to an installation, and compare its database with what happened.
 
     Raises:
@@ -69,9 +70,9 @@ def play_to(target: Target, *, seed: int, events: int, truth: Truth, tell: Tell)
             "This database is listmonk's, where events can be credited to existing campaigns only. Make a campaign for"
             " the proof, and name it with --campaign; what is proved stays in its figures."
         )
-    steps = sized(_traffic(target, seed), events)
+    steps = sized(_traffic(target, options.seed), options.events)
     tell(f"posting to {URL(target.url).with_query(None).with_user(None)}")
-    return asyncio.run(_play(target, steps, seed, truth, tell))
+    return asyncio.run(_play(target, options, steps, truth, tell))
 
 
 def _traffic(target: Target, seed: int) -> Traffic:
@@ -85,23 +86,23 @@ def _traffic(target: Target, seed: int) -> Traffic:
     return Traffic(seed=told, start=start, first_campaign=first, campaigns=_CAMPAIGNS)
 
 
-async def _play(target: Target, steps: list[Step], seed: int, truth: Truth, tell: Tell) -> Outcome:
+async def _play(target: Target, options: Options, steps: list[Step], truth: Truth, tell: Tell) -> Outcome:
     started = time.monotonic()
     async with simulation(
         steps,
         subscription=Subscription(url=target.url, secret=target.secret, events_per_batch=50, batch_kilobytes=64),
         doors=[HttpDoor(target.messages_url, target.message_secret)],
         truth=truth,
-        seed=seed,
+        seed=options.seed,
         conduct=Conduct(scale=_SCALE, connections=8, reorder=300, redeliver=0.05),
     ) as playing:
         await playing.player.play()
         tell("the story is over; waiting until all has come to rest")
-        verdict = await asyncio.to_thread(_judge, target, truth)
+        verdict = await asyncio.to_thread(_judge, target, truth, options.patience)
         grid = playing.grid
         return Outcome(verdict, grid.tally, grid.dead_letters, (), 0, 0, time.monotonic() - started)
 
 
-def _judge(target: Target, truth: Truth) -> Verdict:
+def _judge(target: Target, truth: Truth, patience: float) -> Verdict:
     with oracle.connect(target.database_url) as connection:
-        return oracle.await_verdict(truth, connection, within=PATIENCE)
+        return oracle.await_verdict(truth, connection, within=patience)

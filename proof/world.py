@@ -59,7 +59,7 @@ _REDIS: Final[Mapping[str, str]] = {"maxmemory": "2gb"}
 #: Everything that waits does so for seconds, in place of minutes and days: a proof must come to its end.
 _SETTINGS: Final = {
     "ATTRIBUTION_CLAIM_AFTER": "2",
-    "ATTRIBUTION_MAX_DELIVERIES": "3",
+    "ATTRIBUTION_MAX_DELIVERIES": "4",
     "ATTRIBUTION_STATEMENT_TIMEOUT": "3",
     "ATTRIBUTION_PARK_SCHEDULE": "1,2,5",
     "ATTRIBUTION_PARK_DEADLINE": "60",
@@ -199,6 +199,8 @@ def world(state_dir: Path, *, prepare: Callable[[str], None], sabotage: str | No
         stack.enter_context(state.owned())
         stack.enter_context(ended_in_order())
         clocks = {name: Clock(_clock_file(state_dir, name)) for name in (*PROGRAMS, *SERVERS)}
+        for clock in clocks.values():
+            stack.callback(clock.remove)
         postgres = PostgresServer(state, _POSTGRES, environment=clocks[POSTGRES].environment())
         server = RedisServer(state, _REDIS, environment=clocks[REDIS].environment())
         for each in (postgres, server):

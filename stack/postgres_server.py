@@ -29,8 +29,14 @@ class PostgresServer(Server):
     # "Fast" ends sessions and writes a checkpoint; "immediate" leaves that to the next start's recovery.
     _endings = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
-    def __init__(self, state: StateFolder, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(state, settings)
+    def __init__(
+        self,
+        state: StateFolder,
+        settings: Mapping[str, str] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(state, settings, environment=environment)
         self._account = unprivileged_account()
 
     @property
@@ -123,7 +129,7 @@ class PostgresServer(Server):
             command,
             settings=self._fingerprint,
             output=log,
-            environment=server_environment(),
+            environment=server_environment() | self._environment,
             account=self._account,
             directory=Path("/"),
         )

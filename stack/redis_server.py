@@ -74,7 +74,7 @@ class RedisServer(Server):
             [_find_executable(), configuration],
             settings=self._fingerprint,
             output=log,
-            environment=server_environment(),
+            environment=server_environment() | self._environment,
             directory=self._data,
         )
 

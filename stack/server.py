@@ -30,7 +30,7 @@ _PORT_TRIES = 5
 class Server(ABC):
     """A server of ours in a state folder. The caller owns the folder.
 
-    ``settings`` are added to the server's own, or replace them.
+    ``settings`` are added to the server's own, or replace them. ``environment`` is added to that of its process.
     """
 
     title: ClassVar[str]
@@ -39,9 +39,16 @@ class Server(ABC):
     #: What ends it, gentlest first, with the seconds each gets.
     _endings: ClassVar[tuple[tuple[signal.Signals, float], ...]]
 
-    def __init__(self, state: StateFolder, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        state: StateFolder,
+        settings: Mapping[str, str] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._state = state
         self._settings = self._defaults() | dict(settings or {})
+        self._environment = dict(environment or {})
         self._pid_file = PidFile(state.path / f"{self.name}.pid")
         self._process: subprocess.Popen[bytes] | None = None
         self._known_endpoint: Endpoint | None = None
@@ -66,7 +73,7 @@ class Server(ABC):
         """Have it running and answering when this returns.
 
         One that still runs, because its owner was killed, is adopted if it answers and was started with the same
-        settings; otherwise it is ended first. The port is last time's unless it was taken meanwhile.
+        settings and environment; otherwise it is ended first. The port is last time's unless it was taken meanwhile.
 
         Raises:
             ServerFailed: with the last lines of its log.
@@ -123,7 +130,7 @@ class Server(ABC):
 
     @property
     def _fingerprint(self) -> str:
-        return json.dumps(self._settings, sort_keys=True)
+        return json.dumps([self._settings, self._environment], sort_keys=True)
 
     def _adopt(self) -> bool:
         running = self._pid_file.running()

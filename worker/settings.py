@@ -132,7 +132,9 @@ class ReceiverSettings(CommonSettings):
         8 * 1024 * 1024, ge=2 * 1024 * 1024, description="Largest body accepted; Event Grid sends about 2 MiB at most."
     )
     body_timeout: Duration = Field(
-        timedelta(seconds=10), gt=timedelta(0), description="Time a caller has to send its body."
+        timedelta(seconds=10),
+        gt=timedelta(0),
+        description="Time a caller has to send the head of a request, and again to send its body.",
     )
     redis_timeout: Duration = Field(
         timedelta(seconds=2),
@@ -203,7 +205,10 @@ class WorkerSettings(CommonSettings):
         description="Idle time after which an unacknowledged entry is taken for abandoned.",
     )
     max_deliveries: int = Field(
-        5, ge=2, description="Deliveries after which an entry that keeps ending its drain is quarantined whole."
+        5,
+        ge=4,
+        description="Deliveries after which an entry that keeps ending its drain is quarantined. The fourth is the first in"
+        " which it is alone.",
     )
     park_schedule: Annotated[tuple[Duration, ...], Comma] = Field(
         tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 3600, 21600)),
@@ -223,6 +228,28 @@ class WorkerSettings(CommonSettings):
         description="How often due retries, and messages tracked behind our back, are looked for.",
     )
     sweep_limit: int = Field(5000, ge=1, description="Most parked events one sweep takes into a transaction.")
+    alarm_share_percent: int = Field(
+        10,
+        ge=1,
+        le=100,
+        description="Share of events that cannot be read, or are of a type or status that is not known, above which"
+        " there is an alarm and the drain slows down; likewise of engagement events without an internetMessageId, which"
+        " slow nothing. With 100 there never is one.",
+    )
+    alarm_least: int = Field(200, ge=10, description="Least number of events that such a share is taken of.")
+    alarm_window: Duration = Field(
+        timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=1),
+        description="Time before now in which they are counted.",
+    )
+    alarm_slows_for: Duration = Field(
+        timedelta(hours=12),
+        ge=timedelta(0),
+        le=timedelta(hours=20),
+        description="Longest that an alarm slows the drain. Event Grid gives up on what it could not deliver for a day,"
+        " so it must end before. 0 only raises the alarm.",
+    )
 
     native_window: Duration = Field(
         timedelta(seconds=5),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 from proof.catalogue import FAULTS
 from proof.plan import Plan
+from proof.sabotage import SABOTAGES
 
 
 def pairs(plan: Plan) -> Counter[tuple[str, str]]:
@@ -47,3 +50,9 @@ def test_a_plan_may_be_cut_down_to_some_kinds() -> None:
     plan = Plan.draw(FAULTS, seed=5, count=110)
     assert {strike.kind for strike in plan.only(["killed", "cut"]).strikes} == {"killed", "cut"}
     assert plan.only([]).strikes == ()
+
+
+def test_the_page_on_the_proof_names_every_fault_and_every_sabotage() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "proof.md").read_text()
+    rows = set(re.findall(r"^\| `?([^|`]+)`? \|", page, re.MULTILINE))
+    assert FAULTS.keys() | SABOTAGES.keys() <= rows
