@@ -34,9 +34,14 @@ class Sizes:
     #: Latency of releases: events parked besides, and messages whose events are released in one round.
     parked_besides: int = 100_000
     released_messages: int = 500
-    #: Growth: events stored and, of the smallest such number, events parked; smallest first.
-    stored: tuple[int, ...] = (1_000_000, 5_000_000)
+    #: Growth of the park: events stored, and how many of them are parked; smallest first.
+    besides_parked: int = 1_000_000
     parked: tuple[int, ...] = (0, 100_000, 1_000_000)
+    #: Growth of the store: events stored, even numbers, smallest first.
+    stored: tuple[int, ...] = (100_000, 1_000_000, 5_000_000, 20_000_000)
+    #: What is drained and tracked of it in one round.
+    growth_events: int = 100_000
+    growth_trackings: int = 50_000
 
 
 #: A run that shows in a minute or two that everything works, and measures nothing worth knowing.
@@ -50,8 +55,11 @@ QUICK = Sizes(
     warm_up_seconds=0.5,
     parked_besides=2_000,
     released_messages=50,
-    stored=(10_000, 20_000),
+    besides_parked=10_000,
     parked=(0, 1_000, 10_000),
+    stored=(10_000, 20_000),
+    growth_events=5_000,
+    growth_trackings=5_000,
 )
 
 

@@ -85,10 +85,13 @@ def events(count: int, *, tracked: int, untracked_every: int | None = None) -> I
             yield event(number, number * 7919 % tracked)
 
 
-def campaign_events(count: int, *, tracked: int) -> Iterator[str]:
-    """Yield ``count`` events of all kinds, as a campaign brings them, of messages scattered over those ``tracked``."""
-    for number in range(count):
-        yield event(number, number * 7919 % tracked, _CAMPAIGN[number % len(_CAMPAIGN)])
+def campaign_events(count: int, *, tracked: int, first: int = 0, start: int = 0) -> Iterator[str]:
+    """Yield ``count`` events of all kinds, as a campaign brings them, numbered from ``start`` on.
+
+    Their messages are scattered over ``tracked`` ones, those from ``first`` on.
+    """
+    for number in range(start, start + count):
+        yield event(number, first + number * 7919 % tracked, _CAMPAIGN[number % len(_CAMPAIGN)])
 
 
 def event_bodies(made: Iterable[str], per_request: int) -> Iterator[bytes]:
@@ -97,20 +100,20 @@ def event_bodies(made: Iterable[str], per_request: int) -> Iterator[bytes]:
         yield f"[{','.join(group)}]".encode()
 
 
-def tracking(number: int) -> dict[str, Any]:
-    """Return the send-tracking of message ``number``, as a mailer on SMTP knows it."""
+def tracking(number: int, campaign: int | None = None) -> dict[str, Any]:
+    """Return the send-tracking of message ``number``, as a mailer on SMTP knows it; its campaign is one of fifty."""
     return {
         "internet_message_id": message_id(number),
-        "campaign_id": 1 + number % 50,
+        "campaign_id": 1 + number % 50 if campaign is None else campaign,
         "subscriber_id": 1 + number,
         "sent_at": "2025-01-10T10:26:32Z",
     }
 
 
-def tracking_bodies(numbers: Iterable[int], per_call: int) -> Iterator[bytes]:
-    """Yield calls of a mailer, each an array of ``per_call`` send-trackings."""
+def tracking_bodies(numbers: Iterable[int], per_call: int, campaign: int | None = None) -> Iterator[bytes]:
+    """Yield calls of a mailer, each an array of ``per_call`` send-trackings, of one ``campaign`` or of fifty."""
     for group in in_groups(numbers, per_call):
-        yield json.dumps([tracking(number) for number in group]).encode()
+        yield json.dumps([tracking(number, campaign) for number in group]).encode()
 
 
 def fill_stream(client: redis.Redis, stream: str, bodies: Iterable[bytes]) -> int:

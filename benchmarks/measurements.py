@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import drain, growth, latency, receiver, release, results, tracking
+from benchmarks import drain, growth, latency, park, receiver, release, results, tracking
 from benchmarks.bench import Bench
 from benchmarks.report import Figure
 
@@ -15,6 +15,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Bench], list[Figure]]]] = {
     "c": tracking.measure,
     "d": latency.measure,
     "e": release.measure,
-    "f": growth.measure,
+    "f": park.measure,
     "g": results.measure,
+    "h": growth.measure,
 }

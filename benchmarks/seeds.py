@@ -62,3 +62,64 @@ def settle(connection: psycopg.Connection[Any], *tables: str) -> None:
     """
     connection.execute(f"VACUUM (ANALYZE, INDEX_CLEANUP ON) {', '.join(tables)}")
     connection.execute("CHECKPOINT")
+
+
+#: Messages of one campaign in a store that grows, which is sent one campaign after the other; an event is one of two
+#: that each message has on the average.
+CAMPAIGN_MESSAGES: Final = 20_000
+EVENTS_PER_MESSAGE: Final = 2
+
+#: The instant of event ``k``: a store of twenty million holds a year.
+_AT: Final = "CAST('2025-01-10T10:00:00Z' AS timestamptz) + k * interval '1.5 seconds'"
+_GROW_MESSAGES: Final = f"""
+INSERT INTO azure_message_tracking (
+    internet_message_id, azure_message_id, campaign_id, subscriber_id, sent_at, created_at, tracked_via)
+SELECT '<' || md5(n::text) || '@mail.example.com>', md5('azure ' || n)::uuid, 1 + n / {CAMPAIGN_MESSAGES},
+       1 + n %% %(subscribers)s, {_AT.replace("k", str(EVENTS_PER_MESSAGE) + " * n")},
+       {_AT.replace("k", str(EVENTS_PER_MESSAGE) + " * n")}, 'http'
+  FROM generate_series(CAST(%(first)s AS bigint) / {EVENTS_PER_MESSAGE},
+                       CAST(%(after)s AS bigint) / {EVENTS_PER_MESSAGE} - 1) AS n
+"""
+# Of ten events five report a delivery, three or four are opens, and the rest clicks. Acts are of messages of the last
+# days, one in twenty of any message that there is. One event in a hundred has expired.
+_GROW_EVENTS: Final = """
+INSERT INTO {table} (
+    event_key, event_id, internet_message_id, azure_message_id, event_timestamp, created_at, received_at, {columns},
+    campaign_id, subscriber_id, state, matched_by, attributed_at, expired_at, expired_reason)
+SELECT md5('event ' || k)::uuid, md5('id ' || k),
+       '<' || md5(CASE WHEN expired THEN 'ghost ' || k ELSE m::text END) || '@mail.example.com>',
+       md5(CASE WHEN expired THEN 'azure ghost ' || k ELSE 'azure ' || m END)::uuid,
+       happened_at, happened_at + interval '1 second', happened_at + interval '1 second', {values},
+       CASE WHEN NOT expired THEN 1 + m / {per_campaign} END, CASE WHEN NOT expired THEN 1 + m %% %(subscribers)s END,
+       CASE WHEN expired THEN 'expired'::attribution_state ELSE 'attributed'::attribution_state END,
+       CASE WHEN NOT expired THEN 'internet_message_id'::attribution_key END,
+       CASE WHEN NOT expired THEN happened_at + interval '1 second' END,
+       CASE WHEN expired THEN happened_at + interval '7 days' END, CASE WHEN expired THEN 'deadline' END
+  FROM (SELECT k, {at} AS happened_at, k %% 100 IN (42, 43) AND k %% 200 < 100 AS expired,
+               CASE WHEN k %% 2 = 0 THEN k / 2
+                    WHEN k %% 40 = 1 THEN abs(hashint8(k)::bigint) %% (k / 2 + 1)
+                    ELSE greatest(0, k / 2 - abs(hashint8(k)::bigint) %% {per_campaign}) END AS m
+          FROM generate_series(CAST(%(first)s AS bigint), CAST(%(after)s AS bigint) - 1) AS k
+         WHERE k %% 2 = {odd}) AS numbered
+"""
+_GROW_DELIVERIES: Final = _GROW_EVENTS.format(
+    table="azure_delivery_events", columns="status, delivery_status_details", odd=0, at=_AT,
+    values="'Delivered', 'No error.'", per_campaign=CAMPAIGN_MESSAGES,
+)  # fmt: skip
+_GROW_ENGAGEMENTS: Final = _GROW_EVENTS.format(
+    table="azure_engagement_events", columns="engagement_type, engagement_context, user_agent", odd=1, at=_AT,
+    values="CASE WHEN k %% 20 < 14 THEN 'view' ELSE 'click' END,"
+    " CASE WHEN k %% 20 < 14 THEN '' ELSE 'https://www.example.com' END,"
+    " 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0'",
+    per_campaign=CAMPAIGN_MESSAGES,
+)  # fmt: skip
+
+
+def grow_store(connection: psycopg.Connection[Any], first: int, after: int, *, subscribers: int = 100_000) -> None:
+    """Add the events ``first`` to ``after`` - 1 of a store that grows in order of time, and the messages they are of.
+
+    All of it is of campaigns of `CAMPAIGN_MESSAGES` messages, sent one after the other to the same ``subscribers``.
+    Both numbers are even.
+    """
+    for statement in (_GROW_MESSAGES, _GROW_DELIVERIES, _GROW_ENGAGEMENTS):
+        connection.execute(statement, {"first": first, "after": after, "subscribers": subscribers})

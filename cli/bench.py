@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,8 +18,9 @@ LETTERS = {
     "c": "tracking",
     "d": "latency of events",
     "e": "latency of releases",
-    "f": "growth of park and store",
+    "f": "growth of the park",
     "g": "results and archive",
+    "h": "growth of the store",
 }
 
 
@@ -32,6 +34,19 @@ class _Letters(click.ParamType[tuple[str, ...]]):
         return chosen
 
 
+class _Millions(click.ParamType[tuple[int, ...]]):
+    name = "MILLIONS"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
+        try:
+            sizes = tuple(round(float(part) * 500_000) * 2 for part in str(value).split(","))
+        except (ValueError, OverflowError):
+            sizes = ()
+        if not sizes or min(sizes) <= 0 or list(sizes) != sorted(set(sizes)):
+            self.fail("name sizes in millions, smallest first, with commas in between, such as 0.1,1,5", param, context)
+        return sizes
+
+
 @click.command()
 @click.option(
     "--only",
@@ -40,6 +55,11 @@ class _Letters(click.ParamType[tuple[str, ...]]):
     help="Measure some only: " + ", ".join(f"{letter} {what}" for letter, what in LETTERS.items()) + ".",
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds to take the medians of.")
+@click.option(
+    "--stored",
+    type=_Millions(),
+    help="Sizes of the growing store, in millions of events. 20 take half an hour and 40 GB.  [default: 0.1,1,5,20]",
+)
 @click.option("--quick", is_flag=True, help="Do little of everything, to see that it works. Goals are not judged.")
 @click.option(
     "--state-dir",
@@ -55,7 +75,9 @@ class _Letters(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the figures are written as JSON.",
 )
-def bench(only: tuple[str, ...], rounds: int, quick: bool, state_dir: Path, output: Path) -> None:
+def bench(
+    only: tuple[str, ...], rounds: int, stored: tuple[int, ...] | None, quick: bool, state_dir: Path, output: Path
+) -> None:
     """Measure throughput and latency against their goals.
 
     On PostgreSQL and Redis of its own, next to baselines measured in the same run. Takes up to twenty minutes, and is
@@ -81,7 +103,8 @@ def bench(only: tuple[str, ...], rounds: int, quick: bool, state_dir: Path, outp
     say("starting PostgreSQL and Redis")
     try:
         with bench_servers(state_dir) as servers:
-            run = Bench(servers, QUICK if quick else Sizes(), rounds, say)
+            sizes = QUICK if quick else Sizes()
+            run = Bench(servers, replace(sizes, stored=stored) if stored else sizes, rounds, say)
             for letter in only:
                 figures += MEASUREMENTS[letter](run)
     except Lost as lost:

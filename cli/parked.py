@@ -12,16 +12,24 @@ from rich.table import Column, Table
 
 @click.group(invoke_without_command=True)
 @click.option("--expired", is_flag=True, help="Show what has expired instead.")
+@click.option("--forecast", is_flag=True, help="Tell how many will be matched and when, from waits of the past.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Most events shown.")
 @click.pass_context
-def parked(context: click.Context, expired: bool, limit: int) -> None:
+def parked(context: click.Context, expired: bool, forecast: bool, limit: int) -> None:
     """Show what waits for its message, and act on it.
 
     Without a subcommand it lists the events that wait, oldest first: since when, when they are tried next, and why they
-    wait.
+    wait. With --forecast it lists only those that are not worth waiting for; docs/parked.md tells how it knows.
     """
+    if expired and forecast:
+        raise click.UsageError("Of --expired and --forecast give one: what has expired is not forecast.")
     if context.invoked_subcommand is None:
-        _list(expired=expired, limit=limit)
+        if forecast:
+            from cli.forecast import show_forecast
+
+            show_forecast(limit)
+        else:
+            _list(expired=expired, limit=limit)
 
 
 _CHOICE = [
@@ -81,25 +89,10 @@ def _list(*, expired: bool, limit: int) -> None:
     with connected() as conn:
         waiting = count_waiting(conn)
         rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)]
-    rows.sort(key=lambda each: each[1].created_at)
-    del rows[limit:]
-    console = Console()
     total = waiting.expired if expired else waiting.parked
-    if rows:
-        columns = ("event", "kind", "message", "since", "attempts", "next attempt", "why")
-        shown = Table(*(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False)
-        for name, row in rows:
-            shown.add_row(
-                row.event_id or f"row {row.id}",
-                "delivery" if "delivery" in name else "engagement",
-                row.internet_message_id or str(row.azure_message_id),
-                _ago(row.created_at),
-                str(row.attempts),
-                _in(row.next_attempt_at) if row.next_attempt_at else f"expired {_ago(row.expired_at)}",
-                _reason(row),
-            )
-        console.print(shown)
-    console.print(
+    show_events(rows, limit)
+    del rows[limit:]
+    Console().print(
         f"{total} {'expired' if expired else 'parked'}"
         + (f", {len(rows)} shown" if total > len(rows) else "")
         + (f"; the oldest since {_ago(waiting.oldest_parked_at)}" if waiting.oldest_parked_at and not expired else "")
@@ -108,15 +101,36 @@ def _list(*, expired: bool, limit: int) -> None:
     )
 
 
+def show_events(rows: list[tuple[str, Any]], limit: int) -> None:
+    """Print a table of waiting events, each with the name of its table: the oldest ``limit``."""
+    rows.sort(key=lambda each: each[1].created_at)
+    if not rows:
+        return
+    columns = ("event", "kind", "message", "since", "attempts", "next attempt", "why")
+    shown = Table(*(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False)
+    for name, row in rows[:limit]:
+        shown.add_row(
+            row.event_id or f"row {row.id}",
+            "delivery" if "delivery" in name else "engagement",
+            row.internet_message_id or str(row.azure_message_id),
+            _ago(row.created_at),
+            str(row.attempts),
+            _in(row.next_attempt_at) if row.next_attempt_at else f"expired {_ago(row.expired_at)}",
+            _reason(row),
+        )
+    Console().print(shown)
+
+
 def _reason(row: Any) -> str:
     """Say why an event waits, in words."""
-    if row.expired_reason == "operator":
+    expired_reason = row.expired_reason if row.state == "expired" else None  # else it was retried since
+    if expired_reason == "operator":
         return "an operator expired it"
     if row.internet_message_id is None:
         why = "the event carries Azure's id only, and no message tracked, nor any delivery report, has named it"
     else:
         why = "no message with this Message-ID is tracked"
-    return f"{why} until the deadline" if row.expired_reason else why
+    return f"{why} until the deadline" if expired_reason else why
 
 
 def _events(count: int) -> str:

@@ -21,11 +21,11 @@ import click
 @click.option("--list", "listed", is_flag=True, help="List the kinds of faults and the ways to break a build.")
 @click.option("--target", metavar="URL", help="Prove your own installation, without faults: where Event Grid posts.")
 @click.option("--database", metavar="URL", help="Its database, for the comparison.")
-@click.option("--secret", envvar="ATTRIBUTION_PROVE_SECRET", help="Its secret of events. [$ATTRIBUTION_PROVE_SECRET]")
+@click.option("--secret", envvar="PROVE_SECRET", help="Its secret of events. [$PROVE_SECRET]")
 @click.option(
     "--message-secret",
-    envvar="ATTRIBUTION_PROVE_MESSAGE_SECRET",
-    help="Its secret of messages. [$ATTRIBUTION_PROVE_MESSAGE_SECRET]",
+    envvar="PROVE_MESSAGE_SECRET",
+    help="Its secret of messages. [$PROVE_MESSAGE_SECRET]",
 )
 @click.option("--campaign", type=click.IntRange(1), help="A campaign made for this, which listmonk's database needs.")
 @click.option(
@@ -53,11 +53,12 @@ def prove(
     campaign: int | None,
     state_dir: Path,
 ) -> None:
-    """Strike the system with faults under load, and compare every event with what really happened.
+    """Strike the system with faults, and check every single event.
 
     Starts PostgreSQL, Redis, receiver, workers and beat of its own, plays ACS, Event Grid, listmonk and a mailer to
-    them, and while it does kills, freezes, cuts off and starves each part, by a schedule drawn from the seed. Ends with
-    1 if a single event is lost, counted twice or credited wrongly.
+    them, and while it does kills, freezes, cuts off and starves each part, by a schedule drawn from the seed. Then it
+    compares the database, and listmonk's tables, with what really happened, event by event. Ends with
+    1 if a single one is lost, counted twice or credited wrongly.
     """
     from rich.console import Console
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause
 
+from db.giving_way import give_way
 from db.models import DeliveryEvent, EngagementEvent
 from db.sql import load_queries
 
@@ -54,6 +55,7 @@ def adopt_replaced(
             passes.
     """
     adopted = 0
+    give_way(conn)  # the rows' order is not that of the event keys, which a drain inserts in theirs
     for queries, events, kinds in (
         (_DELIVERIES, deliveries, [event.status for event in deliveries]),
         (_ENGAGEMENTS, engagements, [event.engagement_type for event in engagements]),

@@ -7,7 +7,10 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine import ExceptionContext
+
+from db.address import parse_address
+from db.deadline import MARGIN, PunctualConnection
 
 #: Longest wait for a lock: a lock held longer than this is an operator's, and the batch is better retried than stuck.
 LOCK_TIMEOUT = timedelta(seconds=5)
@@ -27,6 +30,7 @@ _DEAD_PEER = {
 _INDEX_LOOKUPS = ("-c enable_hashjoin=off", "-c enable_mergejoin=off")
 
 _DATA_EXCEPTION = "22"
+_READ_ONLY = "25006"
 
 
 def create_engine(
@@ -40,10 +44,11 @@ def create_engine(
 ) -> sa.Engine:
     """Return an engine for ``database_url``. It connects when first used, so make one in each process, after forking.
 
-    What the URL's own query says (``?sslmode=require&connect_timeout=10``) wins over the defaults here.
+    What the URL's own query says (``?sslmode=require&connect_timeout=10``) wins over the defaults here. A connection
+    that turns out to lead to a read-only standby is not used again.
 
     Args:
-        database_url: ``postgresql://user:password@host:port/name``.
+        database_url: ``postgresql://user:password@host:port/name``, or with several hosts: see `db.address`.
         statement_timeout: longest a statement may run; None is for ever, which only migrations need.
         application_name: what ``pg_stat_activity`` shows.
         pool_size: connections kept, and the most ever open at once.
@@ -55,15 +60,12 @@ def create_engine(
     Raises:
         ValueError: ``database_url`` cannot be read. The text does not repeat it.
     """
-    url = _parse(database_url)
+    url, hosts = parse_address(database_url)
     defaults = {"application_name": application_name, "client_encoding": "utf8", **_DEAD_PEER}
-    connect_args: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query}
+    connect_args: dict[str, Any] = {name: value for name, value in defaults.items() if name not in url.query} | hosts
+    own_options = _as_tuple(url.query.get("options"))
     connect_args["options"] = " ".join(
-        (
-            _timeouts(statement_timeout),
-            *(_INDEX_LOOKUPS if for_batches else ()),
-            *_as_tuple(url.query.get("options")),
-        )
+        (_timeouts(statement_timeout), *(_INDEX_LOOKUPS if for_batches else ()), *own_options)
     )
     pool = {} if "poolclass" in engine_options else {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
     engine = sa.create_engine(
@@ -74,18 +76,20 @@ def create_engine(
         **pool,
         **engine_options,
     )
+    # Who sets another limit in the URL is the one to know how long to wait.
+    limited = not any("statement_timeout" in option for option in own_options)
+    longest_silence = statement_timeout + MARGIN if statement_timeout and limited else None
+
+    def connect(_dialect: Any, _record: Any, arguments: list[Any], keywords: dict[str, Any]) -> PunctualConnection:
+        connection = PunctualConnection.connect(*arguments, **keywords)
+        connection.longest_silence = longest_silence
+        return connection
+
+    sa.event.listen(engine, "do_connect", connect)
+    sa.event.listen(engine, "handle_error", _leave_standby)
     sa.event.listen(engine, "handle_error", _hide_data)
+    sa.event.listen(engine, "handle_error", _leave_interrupted)
     return engine
-
-
-def _parse(database_url: str) -> URL:
-    try:
-        url = make_url(database_url)
-    except (sa.exc.ArgumentError, ValueError):
-        raise ValueError("the database URL cannot be read; write postgresql://user:password@host:5432/name") from None
-    if "@" in (url.host or ""):  # the rest of a password, which a failed look-up of the host would spell out
-        raise ValueError("the database URL holds more than one @; write the one in the password as %40")
-    return url
 
 
 def _timeouts(statement_timeout: timedelta | None) -> str:
@@ -113,6 +117,23 @@ def describe_error(error: psycopg.Error) -> str:
     if sqlstate.startswith(_DATA_EXCEPTION):
         return f"{type(error).__name__} ({sqlstate})"
     return f"{primary} ({sqlstate})"
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """After a failover that has cut no connection, the pool would lead to the old primary for half an hour more."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
+
+
+def _leave_interrupted(context: ExceptionContext) -> None:
+    """Have a connection closed whose statement something else has interrupted, such as Celery's soft time limit.
+
+    The statement runs on. A rollback would fail on it, and that failure, which looks as if it passed by itself, would
+    take the place of the interruption: the transaction would be tried again, and the time limit forgotten.
+    """
+    if not isinstance(context.original_exception, psycopg.Error):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
 
 
 def _hide_data(context: ExceptionContext) -> None:

@@ -15,7 +15,7 @@ from db.copying import copy_rows
 from db.models import DeliveryEvent, EngagementEvent, MessageIds
 from db.results import Results
 from db.sql import load_queries
-from db.teaching import teach
+from db.teaching import find_learned, teach
 
 #: What both kinds of event share, in the order of the tuples in db/models.py, each with how COPY writes it.
 _SHARED = {
@@ -171,10 +171,12 @@ def record_events(
     recorded = Recorded()
     attributed: list[int] = []
     if deliveries:
-        taught = teach(conn, _pairs(deliveries))
+        attributed = _record(conn, _DELIVERIES, deliveries, recorded, parameters, listmonk=listmonk)
+        # Behind the reports, so that none is attributed to a message that was tracked after it had found none to teach;
+        # and before what it may teach us to attribute.
+        taught = _teach(conn, deliveries)
         recorded.taught = len(taught)
         recorded.unsettled |= taught
-        attributed = _record(conn, _DELIVERIES, deliveries, recorded, parameters, listmonk=listmonk)
     if engagements:
         recorded.engagements = _record(conn, _ENGAGEMENTS, engagements, recorded, parameters, listmonk=listmonk)
     results.write(
@@ -187,12 +189,14 @@ def record_events(
     return recorded
 
 
-def _pairs(deliveries: Iterable[DeliveryEvent]) -> list[tuple[str, UUID]]:
-    return [
-        (event.internet_message_id, UUID(bytes=event.azure_message_id))
-        for event in deliveries
-        if event.internet_message_id is not None and event.azure_message_id is not None
-    ]
+def _teach(conn: Connection, deliveries: Iterable[DeliveryEvent]) -> MessageIds:
+    pairs: list[tuple[str, UUID]] = []
+    event_keys: list[bytes] = []
+    for event in deliveries:
+        if event.internet_message_id is not None and event.azure_message_id is not None:
+            pairs.append((event.internet_message_id, UUID(bytes=event.azure_message_id)))
+            event_keys.append(event.event_key)
+    return teach(conn, pairs, event_keys)
 
 
 def _record(
@@ -230,7 +234,8 @@ def _record(
     if new < len(events):
         recorded.duplicates += len(events) - new
         recorded.contradictions += conn.execute(queries["count_contradictions"], parameters).scalar_one()
-        recorded.unsettled |= _message_ids(events)
+        ids = _message_ids(events)
+        recorded.unsettled |= ids | find_learned(conn, ids)
     return attributed
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import IntegrityError
 
+from db.giving_way import give_way
 from db.sql import load_queries
 
 TRACKING: Final = "azure_message_tracking"
@@ -41,6 +42,7 @@ class Journal:
 
     def watch(self, conn: Connection, table: str, ids: Sequence[int]) -> None:
         """Lock these rows, in the order of their ids, and keep them as they are: absent, if they are not there."""
+        give_way(conn)
         conn.execute(_ANY["use_utc"])
         conn.execute(_ANY["create_watched"])
         if ids:
@@ -150,6 +152,7 @@ def restore_rows(conn: Connection, run_id: int, rows: Sequence[tuple[str, int]],
 
 
 def _restore(conn: Connection, run_id: int, rows: Sequence[tuple[str, int]]) -> tuple[list[str], list[tuple[str, int]]]:
+    give_way(conn)
     conn.execute(_ANY["use_utc"])
     conn.execute(_ANY["create_undoing"])
     conn.execute(_ANY["forget_undoing"])

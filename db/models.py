@@ -6,11 +6,14 @@ bytes here, which is what COPY sends.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
+
+_T = TypeVar("_T")
 
 
 class State(StrEnum):
@@ -113,18 +116,15 @@ class MessageIds:
     def __len__(self) -> int:
         return len(self.internet) + len(self.azure)
 
-    def halves(self) -> tuple[MessageIds, MessageIds]:
-        """Return the ids in two sets of the same size, or nearly."""
-        every = [*((id_, True) for id_ in sorted(self.internet)), *((id_, False) for id_ in sorted(self.azure))]
-        middle = len(every) // 2
-
-        def some(part: list[tuple[Any, bool]]) -> MessageIds:
-            return MessageIds(
-                frozenset(id_ for id_, internet in part if internet),
-                frozenset(id_ for id_, internet in part if not internet),
-            )
-
-        return some(every[:middle]), some(every[middle:])
+    def pieces(self, size: int) -> Iterator[MessageIds]:
+        """Yield the ids in sets of up to ``size``, neighbours in an index together."""
+        if len(self) <= size:
+            yield self
+            return
+        for ids in _cut(sorted(self.internet), size):
+            yield MessageIds(internet=frozenset(ids))
+        for ids in _cut(sorted(self.azure), size):
+            yield MessageIds(azure=frozenset(ids))
 
     def __or__(self, other: MessageIds) -> MessageIds:
         return MessageIds(self.internet | other.internet, self.azure | other.azure)
@@ -132,3 +132,7 @@ class MessageIds:
 
 #: No ids at all.
 NOTHING = MessageIds()
+
+
+def _cut(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -46,12 +46,14 @@ class Released:
     """How many events were attributed, and the ids that delivery reports among them have taught.
 
     What waits for the ``taught`` ids is to be released in its turn, in a new transaction after this one's commit, and
-    ``engagements``, the rows of views and clicks, are to be handed to `Results.absorb_native` then.
+    ``engagements``, the rows of views and clicks, are to be handed to `Results.absorb_native` then. ``more`` says that
+    the limit was reached, and that the same ids are to be released once more.
     """
 
     events: int = 0
     taught: MessageIds = NOTHING
     engagements: tuple[int, ...] = field(default=(), compare=False)
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +76,33 @@ class Waiting:
     oldest_parked_at: datetime | None
 
 
-def release(conn: Connection, ids: MessageIds, results: Results | None = None) -> Released:
+def release(conn: Connection, ids: MessageIds, results: Results | None = None, *, limit: int | None = None) -> Released:
     """Attribute the events, parked or expired, of those messages in ``ids`` that are tracked, and write their results.
 
     The cure of the race between parking and tracking is to commit first and call this in a NEW transaction, on both
     sides: whoever commits last sees the other's row. Two releases of one message at once attribute its events once.
+
+    Of each table no more than ``limit`` events are taken by each kind of id; None takes all, however long it takes.
     """
     if not ids:
         return Released()
     results = results or Results()
     queries = _IN_LISTMONK if results.listmonk(conn).present else _ANYWHERE
-    parameters = {"internet_message_ids": "\n".join(ids.internet), "azure_message_ids": "\n".join(map(str, ids.azure))}
-    rows: dict[str, list[Row[Any]]] = {table: [] for table in EVENT_TABLES}
+    parameters = {
+        "internet_message_ids": "\n".join(ids.internet),
+        "azure_message_ids": "\n".join(map(str, ids.azure)),
+        "limit": limit,
+    }
+    rows: dict[str, list[Row[Any]]] = {}
+    more = False
     for table in EVENT_TABLES:
-        if ids.internet:
-            rows[table] += conn.execute(queries[table]["release_by_internet_message_id"], parameters)
-        if ids.azure:
-            rows[table] += conn.execute(queries[table]["release_by_azure_message_id"], parameters)
+        found = conn.execute(queries[table]["release"], parameters).all()
+        more |= found[0].found == limit
+        rows[table] = [row for row in found if row.id is not None]
+    taught = teach(conn, _pairs(rows[DELIVERIES]))  # before the results, as a drain does: both take locks
     results.compare_late(conn, ids)
     engagements = _write_results(conn, results, rows)
-    return Released(sum(map(len, rows.values())), teach(conn, _pairs(rows[DELIVERIES])), engagements)
+    return Released(sum(map(len, rows.values())), taught, engagements, more)
 
 
 def sweep(
@@ -121,12 +130,13 @@ def sweep(
     rows = {table: conn.execute(queries[table]["sweep"], parameters).all() for table in EVENT_TABLES}
     states = Counter(row.state for table in EVENT_TABLES for row in rows[table])
     attributed = {table: [row for row in rows[table] if row.state == State.ATTRIBUTED] for table in EVENT_TABLES}
+    taught = teach(conn, _pairs(attributed[DELIVERIES]))
     return Swept(
         attributed=states[State.ATTRIBUTED],
         expired=states[State.EXPIRED],
         parked=states[State.PARKED],
+        taught=taught,
         engagements=_write_results(conn, results, attributed),
-        taught=teach(conn, _pairs(attributed[DELIVERIES])),
     )
 
 

@@ -9,6 +9,7 @@ from typing import cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from db.giving_way import give_way
 from db.sql import load_queries
 
 _QUERIES = load_queries("rehearsal.sql")
@@ -23,10 +24,12 @@ def rehearse(engine: Engine) -> Iterator[Engine]:
     attributed. Rolling back each batch by itself would lose that.
 
     Rows that the run would change stay locked until the rehearsal ends, and whoever needs one waits. Those are few:
-    they are what is missing. What was there already is not locked.
+    they are what is missing. What was there already is not locked. A rehearsal holds the rows of many batches, which no
+    order could keep from a deadlock, so it gives way itself.
     """
     with engine.connect() as conn, conn.begin() as everything:
         conn.execute(_QUERIES["allow_idleness"])
+        give_way(conn)
         try:
             yield cast(Engine, _OneTransaction(conn))
         finally:

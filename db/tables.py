@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -85,11 +86,11 @@ Index(
 
 #: How events of one campaign, person or message are found when somebody asks; the pipeline has the indexes above.
 _LOOKUP = {
-    "campaign_id": "int4_bloom_ops (n_distinct_per_range = 64)",
-    "subscriber_id": "int4_bloom_ops (n_distinct_per_range = 700)",
-    "internet_message_id": "text_bloom_ops (n_distinct_per_range = 700)",
-    "azure_message_id": "uuid_bloom_ops (n_distinct_per_range = 700)",
-    "event_id": "text_bloom_ops (n_distinct_per_range = 700)",
+    "campaign_id": "int4_bloom_ops (n_distinct_per_range = 16)",
+    "subscriber_id": "int4_bloom_ops (n_distinct_per_range = 100)",
+    "internet_message_id": "text_bloom_ops (n_distinct_per_range = 100)",
+    "azure_message_id": "uuid_bloom_ops (n_distinct_per_range = 100)",
+    "event_id": "text_bloom_ops (n_distinct_per_range = 100)",
 }
 
 
@@ -131,11 +132,29 @@ def _events(name: str, *kind: SchemaItem) -> Table:
     Index(f"{name}_due", table.c.next_attempt_at, postgresql_where=text("state = 'parked'"))
     Index(f"{name}_unclaimed", table.c.azure_message_id, postgresql_where=text("event_key IS NULL"))
     Index(
+        f"{name}_waited",
+        table.c.created_at,
+        postgresql_where=text("state <> 'attributed' OR attributed_at > created_at"),
+    )
+    Index(
         f"{name}_lookup",
         *(table.c[column] for column in _LOOKUP),
         postgresql_using="brin",
         postgresql_ops=_LOOKUP,
-        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+        postgresql_with={"pages_per_range": 4, "autosummarize": "on"},
+    )
+    Index(
+        f"{name}_unsettled",
+        table.c.state,
+        table.c.id,
+        postgresql_include=["created_at"],
+        postgresql_where=text("state <> 'attributed'"),
+    )
+    Index(
+        f"{name}_happened",
+        table.c.event_timestamp,
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": "on"},
     )
     return table
 
@@ -187,6 +206,49 @@ Index(
     postgresql_with={"autosummarize": "on"},
 )
 
+campaign_counts = Table(
+    "attribution_campaign_counts",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("campaign_id", Integer, primary_key=True, autoincrement=False),
+    Column("fact", Text, primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("people", BigInteger, nullable=False),
+    Column("waited", BigInteger, nullable=False),
+    Column("first_at", _INSTANT),
+    Column("last_at", _INSTANT),
+    CheckConstraint(
+        "source IN ('messages', 'deliveries', 'engagements')", name="attribution_campaign_counts_source_check"
+    ),
+)
+
+campaign_people = Table(
+    "attribution_campaign_people",
+    metadata,
+    Column("campaign_id", Integer, primary_key=True, autoincrement=False),
+    Column("fact", Text, primary_key=True),
+    Column("person", Uuid, primary_key=True),
+)
+
+count_changes = Table(
+    "attribution_count_changes",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("campaign_id", Integer, nullable=False),
+    Column("fact", Text),
+    Column("times", BigInteger, nullable=False),
+    Column("waited", BigInteger, nullable=False),
+    Column("first_at", _INSTANT),
+    Column("last_at", _INSTANT),
+    Column("row_ids", ARRAY(BigInteger)),
+    Column("recount", Boolean, nullable=False),
+    Column("changed_by", BigInteger, nullable=False),
+    CheckConstraint(
+        "source IN ('messages', 'deliveries', 'engagements')", name="attribution_count_changes_source_check"
+    ),
+)
+
 quarantine = Table(
     "attribution_quarantine",
     metadata,
@@ -222,7 +284,39 @@ incidents = Table(
     Column("details", JSONB, nullable=False),
     Column("found_at", _INSTANT, nullable=False, server_default=_NOW),
     UniqueConstraint("kind", "subject_id"),
-    CheckConstraint("kind IN ('keys_disagree', 'message_id_replaced')", name="attribution_incidents_kind_check"),
+    CheckConstraint(
+        "kind IN ('keys_disagree', 'message_id_replaced', 'poison', 'drift', 'id_missing')",
+        name="attribution_incidents_kind_check",
+    ),
+)
+
+tallies = Table(
+    "attribution_tallies",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("counted_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("events", Integer, nullable=False),
+    Column("malformed", Integer, nullable=False),
+    Column("unknown", Integer, nullable=False),
+    Column("engagements", Integer, nullable=False),
+    Column("without_id", Integer, nullable=False),
+    Column("reasons", JSONB),
+)
+Index("attribution_tallies_counted", tallies.c.counted_at)
+
+names = Table(
+    "attribution_names",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("seen_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("accepted_at", _INSTANT),
+    UniqueConstraint("kind", "name"),
+    CheckConstraint(
+        "kind IN ('event_type', 'envelope_key', 'data_key', 'details_key', 'status', 'engagement_type')",
+        name="attribution_names_kind_check",
+    ),
 )
 
 archive = Table(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from db.copying import copy_rows
-from db.models import MessageIds, TrackedMessage
+from db.giving_way import give_way
+from db.models import NOTHING, MessageIds, TrackedMessage
 from db.sql import load_queries
+from db.teaching import find_learned
 
 _QUERIES = load_queries("tracking.sql")
 _INCOMING = load_queries("incoming.sql")
@@ -33,21 +36,27 @@ class Tracked:
     """What became of the messages handed to `track_messages`.
 
     ``known`` were tracked before and agree; of those, ``completed`` gained the id they lacked. ``refused`` are
-    positions in the batch: messages whose id is already tracked for somebody else. They changed nothing.
+    positions in the batch: messages whose id is already tracked for somebody else. They changed nothing. ``learned``
+    are the ids that delivery reports have taught those tracked before.
     """
 
     new: int
     known: int
     completed: int
     refused: tuple[int, ...]
+    learned: MessageIds = field(default=NOTHING, compare=False)
 
 
 def track_messages(conn: Connection, messages: Sequence[TrackedMessage]) -> Tracked:
     """Write the messages that are not tracked yet. Doing it again changes nothing.
 
     Call it in a transaction of the caller's, and after that has committed, `db.parking.release` the ids of the batch,
-    all of them: a drain may have parked events of a message while its row was still invisible.
+    all of them, and what they have ``learned``: a drain may have parked events of a message while its row was still
+    invisible, and whoever tracked it first may have been killed before it had released everything.
     """
+    if len(messages) > 1 and any(message.azure_message_id for message in messages):
+        # The rows' order by one of their ids is none by the other.
+        give_way(conn)
     conn.execute(_INCOMING["create_incoming_messages"])
     rows = sorted(
         ((position, *message) for position, message in enumerate(messages)),
@@ -59,7 +68,8 @@ def track_messages(conn: Connection, messages: Sequence[TrackedMessage]) -> Trac
         return Tracked(new, 0, 0, ())
     completed = conn.execute(_QUERIES["complete_messages"]).rowcount
     refused = tuple(conn.execute(_QUERIES["find_refused"]).scalars())
-    return Tracked(new, len(messages) - new - len(refused), completed, refused)
+    learned = find_learned(conn, message_ids(messages))
+    return Tracked(new, len(messages) - new - len(refused), completed, refused, learned)
 
 
 def message_ids(messages: Sequence[TrackedMessage]) -> MessageIds:
@@ -70,37 +80,58 @@ def message_ids(messages: Sequence[TrackedMessage]) -> MessageIds:
     )
 
 
+class Foreign(NamedTuple):
+    """Foreign rows, by their row ids, and the ids of their messages."""
+
+    rows: Sequence[int]
+    ids: MessageIds
+
+
 def respell_foreign(conn: Connection, normalise: Callable[[str], str | None], *, limit: int) -> int:
     """Bring Message-IDs that other programs wrote into our spelling; return how many rows there were to look at.
 
     ``normalise`` returns None for text that is no Message-ID. A transaction of its own: only when it has committed may
-    `adopt_foreign` release what waits for the rows, for the reason told there.
+    what waits for the rows be released, for every drain must see the spelling that it is released by.
     """
-    rows = conn.execute(_QUERIES["find_foreign"], {"limit": limit}).all()
+    rows = conn.execute(_QUERIES["lock_foreign"], {"limit": limit}).all()
     spellings = {row.id: normalise(row.internet_message_id) for row in rows if row.internet_message_id is not None}
     # Of rows that come out alike, one that was right already keeps the id, else the earliest.
     had = {row.internet_message_id for row in rows if spellings.get(row.id) == row.internet_message_id}
-    respelt: dict[int, str | None] = {}
+    respelt: list[tuple[str | None, int]] = []
     for row in rows:
         spelling = spellings.get(row.id)
         if spelling == row.internet_message_id:
             continue
-        respelt[row.id] = None if spelling in had else spelling
+        respelt.append((None if spelling in had else spelling, row.id))
         had.add(spelling)
     if respelt:
-        conn.execute(_QUERIES["respell_foreign"], {"ids": list(respelt), "respelt": list(respelt.values())})
+        respelt.sort(key=lambda each: (each[0] or "", each[1]))
+        parameters = {"ids": [row for _, row in respelt], "respelt": [spelling for spelling, _ in respelt]}
+        conn.execute(_QUERIES["respell_foreign"], parameters)
     return len(rows)
 
 
-def adopt_foreign(conn: Connection, *, limit: int) -> MessageIds:
-    """Take foreign rows for ours and return their ids, whose events are to be released in this same transaction.
+def find_foreign(conn: Connection, *, limit: int) -> Foreign:
+    """Return foreign rows, which stay foreign until `adopt_foreign`.
 
-    Releasing in the transaction that marks them is safe here, unlike for rows of our own: these rows were committed
-    before our snapshot, so a drain that we do not see yet will see them in its own re-check.
+    In between, release what waits for them. Nothing is missed: a drain whose events that release does not see yet sees
+    these rows, which have been committed, in its own re-check.
     """
     rows = conn.execute(_QUERIES["find_foreign"], {"limit": limit}).all()
+    return Foreign([row.id for row in rows], _ids(rows))
+
+
+def adopt_foreign(conn: Connection, rows: Sequence[int]) -> None:
+    """Take foreign rows for ours, once what waited for them is released.
+
+    Not before: a sweep that is killed half-way is to find them again. And in a transaction of its own: a release that
+    meets another locks events before tracking rows.
+    """
     if rows:
-        conn.execute(_QUERIES["adopt_foreign"], {"ids": [row.id for row in rows]})
+        conn.execute(_QUERIES["adopt_foreign"], {"ids": list(rows)})
+
+
+def _ids(rows: Sequence[Row[Any]]) -> MessageIds:
     return MessageIds(
         frozenset(row.internet_message_id for row in rows if row.internet_message_id),
         frozenset(row.azure_message_id for row in rows if row.azure_message_id),

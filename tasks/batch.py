@@ -104,17 +104,17 @@ def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows
     try:
         return pipeline.record(engine, pipeline.parse(bodies) if rows is None else rows)
     except Exception as error:
+        if len(bodies) == 1:
+            body = bodies[0]
+            bodies = [body._replace(body=part) for part in pipeline.split(body.body)]
         if fault_of(error) is not Fault.DATA and not _may_lie_in_the_batch(error, len(bodies)):
             raise
         culprit = error
     if len(bodies) == 1:
-        body = bodies[0]
-        bodies = [body._replace(body=part) for part in pipeline.split(body.body)]
-        if len(bodies) == 1:
-            state = sqlstate_of(culprit)
-            deleted = state == FOREIGN_KEY_VIOLATION
-            reason = Reason.CAMPAIGN_OR_SUBSCRIBER_DELETED if deleted else Reason.REFUSED_BY_DATABASE
-            return set_aside(engine, pipeline.kind, bodies, reason, state or type(culprit).__name__)
+        state = sqlstate_of(culprit)
+        deleted = state == FOREIGN_KEY_VIOLATION
+        reason = Reason.CAMPAIGN_OR_SUBSCRIBER_DELETED if deleted else Reason.REFUSED_BY_DATABASE
+        return set_aside(engine, pipeline.kind, bodies, reason, state or type(culprit).__name__)
     middle = len(bodies) // 2
     drained = work(pipeline, engine, bodies[:middle])
     drained += work(pipeline, engine, bodies[middle:])

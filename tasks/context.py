@@ -16,6 +16,7 @@ from db.results import Results
 from tasks.batch import Pipeline
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
+from tasks.pace import Pace
 from worker import metrics
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
@@ -24,13 +25,14 @@ from worker.streams import EVENTS, MESSAGES
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Settings, connections, and the pipeline of each stream."""
+    """Settings, connections, the pipeline of each stream, and how fast to go."""
 
     settings: WorkerSettings
     engine: Engine
     consumer: StreamConsumer
     results: Results
     pipelines: Mapping[str, Pipeline[Any]]
+    pace: Pace
 
 
 def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Results:
@@ -51,6 +53,7 @@ def make_context(settings: WorkerSettings) -> Context:
     return Context(
         settings=settings,
         results=results,
+        pace=Pace(settings),
         engine=create_engine(
             settings.database_url.get_secret_value(),
             statement_timeout=settings.statement_timeout,

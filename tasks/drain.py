@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.batch import Body, Drained, Pipeline, set_aside, work
 from tasks.context import Context, context
+from tasks.messages import cut_call
 from tasks.reasons import Reason
 from worker import metrics
 from worker.app import app
@@ -30,15 +31,24 @@ STREAMS = (MESSAGES, EVENTS)
 TASK_RUN = timedelta(seconds=10)
 #: Most entries taken at once where their size is not known: 1 MiB each, they still fit into memory.
 MOST_CLAIMED = 512
+#: Most entries that the task reads at once. It must be done with them before its time limit, however large they are, and
+#: what it takes, the drain processes beside it have to wait for.
+MOST_READ = 32
+#: How many bytes of a batch an element takes at least, however short it is. An event has a comma in every fifty bytes.
+_ELEMENT_BYTES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Entries of one stream, with their rows where these have been parsed ahead."""
+    """Entries of one stream, with their rows where these have been parsed ahead.
+
+    ``long`` says that it is a single call of a mailer, too long to be worked as one.
+    """
 
     stream: str
     entries: Sequence[Entry]
     rows: Any = None
+    long: bool = False
 
 
 def bodies_of(entries: Sequence[Entry]) -> list[Body]:
@@ -49,7 +59,8 @@ def bodies_of(entries: Sequence[Entry]) -> list[Body]:
 def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
     """Cut entries into batches, each of one stream, in the order in which the streams are drained.
 
-    A batch is of about ``max_bytes`` at most, since one body may hold one event or five thousand.
+    A batch is of about ``max_bytes`` at most, since one body may hold one event or five thousand; and of fewer, if its
+    bodies hold so many tiny elements that their rows would take more memory than such a batch of events.
     """
     batches: list[Batch] = []
     for stream in STREAMS:
@@ -58,14 +69,18 @@ def batches_of(entries: Sequence[Entry], *, max_bytes: int) -> list[Batch]:
         for entry in entries:
             if entry.stream != stream:
                 continue
-            if cut and size + len(entry.body) > max_bytes:
+            weight = max(len(entry.body), _ELEMENT_BYTES * entry.body.count(b","))
+            if cut and size + weight > max_bytes:
                 batches.append(Batch(stream, cut))
                 cut, size = [], 0
             cut.append(entry)
-            size += len(entry.body)
+            size += weight
         if cut:
             batches.append(Batch(stream, cut))
-    return batches
+    return [
+        replace(batch, long=len(batch.entries[0].body) > max_bytes) if batch.stream == MESSAGES else batch
+        for batch in batches
+    ]
 
 
 def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
@@ -78,6 +93,8 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         sqlalchemy.exc.SQLAlchemyError: the batch could not be recorded. Its entries were handed back and stay pending.
     """
     started = time.perf_counter()
+    if batch.long and cut_long_call(consumer, batch.entries[0]):
+        return Drained()
     try:
         drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
     except SQLAlchemyError:
@@ -85,6 +102,23 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         raise
     metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
     return drained
+
+
+def cut_long_call(consumer: StreamConsumer, entry: Entry) -> bool:
+    """Put a call of many trackings back onto its stream as many calls of few, which any drain process may take.
+
+    Worked as one it would outlast the time after which others take it for abandoned, and be begun again and again.
+    Returns whether there was something to cut, and room for it: a full Redis takes nothing, and then it is worked as it
+    is. The caller acknowledges it either way; if he dies before, it is cut again, and what is tracked twice is known.
+    """
+    calls = cut_call(entry.body)
+    if len(calls) == 1:
+        return False
+    try:
+        consumer.append_messages(calls)
+    except OutOfMemoryError:
+        return False
+    return True
 
 
 def drain_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[Any], batch: Batch) -> Drained:
@@ -130,6 +164,20 @@ def retire_exhausted(
     return drained
 
 
+def parsed(ctx: Context, batch: Batch) -> Batch:
+    """Return the batch with its rows; one that is to be cut without, for its parts will be parsed."""
+    if batch.long:
+        return batch
+    return replace(batch, rows=ctx.pipelines[batch.stream].parse(bodies_of(batch.entries)))
+
+
+def note_batch(ctx: Context, batch: Batch, drained: Drained) -> None:
+    """Have the pace take notice of a batch that is recorded, and see how fast to go on."""
+    if batch.stream == EVENTS:
+        ctx.pace.note(batch.rows.parsed, bodies_of(batch.entries), drained)
+    ctx.pace.look(ctx.engine)
+
+
 def drain_each(ctx: Context, batches: Sequence[Batch]) -> Drained:
     """Work batches one after the other. When one fails, those behind it are handed back untouched.
 
@@ -138,7 +186,10 @@ def drain_each(ctx: Context, batches: Sequence[Batch]) -> Drained:
     drained = Drained()
     for position, batch in enumerate(batches):
         try:
-            drained += drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+            batch = parsed(ctx, batch)
+            worked = drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
+            note_batch(ctx, batch, worked)
+            drained += worked
         except Exception:
             for untouched in batches[position + 1 :]:
                 ctx.consumer.give_back(untouched.entries)
@@ -178,11 +229,14 @@ def drain_events() -> str:
     the time, and this is the net under them.
     """
     ctx = context()
+    ctx.pace.look(ctx.engine)
     drained = drain_abandoned(ctx)
     until = time.monotonic() + TASK_RUN.total_seconds()
     while time.monotonic() < until:
-        entries = ctx.consumer.read(count=MOST_CLAIMED, block=None)
+        entries = ctx.consumer.read(count=ctx.pace.entries(MOST_READ), block=None)
         if not entries:
             break
         drained += drain_each(ctx, batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes))
+        if ctx.pace.slowed:
+            break  # the next tick takes the next few
     return str(drained)

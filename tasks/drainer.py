@@ -25,11 +25,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.migrate import DatabaseNotMigrated
 from tasks.checks import check_servers
 from tasks.context import Context, make_context
-from tasks.drain import Batch, batches_of, bodies_of, drain_abandoned, record_batch
+from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
+from tasks.pace import SLOW_SECONDS
 from worker.errors import AttributionError
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
 from worker.stream_consumer import Entry
+from worker.streams import MESSAGES
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Drainer:
         self._acknowledger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acknowledger")
         self._acknowledging: Future[None] | None = None
         self._claim_at = 0.0
+        self._events_at = 0.0
 
     def stop(self) -> None:
         """Stop after the batches that have been read."""
@@ -62,6 +65,7 @@ class Drainer:
 
     def run(self) -> None:
         """Drain until `stop` is called, or the process ``parent``, which started this one, is gone."""
+        self._ctx.pace.look(self._ctx.engine)  # before anything is read: an alarm may be on
         reader = threading.Thread(target=self._read, name="reader", daemon=True)
         reader.start()
         while reader.is_alive() or not self._ready.empty():
@@ -75,6 +79,9 @@ class Drainer:
             else:
                 self._work(batch)
             self._claim_when_due()
+            self._ctx.pace.look(
+                self._ctx.engine
+            )  # with nothing to do, too: others may have raised an alarm, or ended it
         self._acknowledger.shutdown()
 
     def _read(self) -> None:
@@ -82,7 +89,7 @@ class Drainer:
         count = FIRST_READ
         while not self._stopping.is_set():
             try:
-                entries = self._ctx.consumer.read(count=count, block=BLOCK)
+                entries = self._take(count)
             except RedisError as error:
                 _log.warning("Redis did not answer the drain (%s); trying again", type(error).__name__)
                 self._stopping.wait(PAUSE_SECONDS)
@@ -90,8 +97,21 @@ class Drainer:
             # Growing slowly: large bodies may follow small ones, and one reply must fit into memory.
             count = min(self._next_count(entries) or count, 4 * count)
             for batch in batches_of(entries, max_bytes=settings.drain_batch_bytes):
-                rows = self._ctx.pipelines[batch.stream].parse(bodies_of(batch.entries))
-                self._ready.put(Batch(batch.stream, batch.entries, rows))
+                self._ready.put(parsed(self._ctx, batch))
+
+    def _take(self, count: int) -> list[Entry]:
+        """Read up to ``count`` entries of each stream or, while an alarm slows us, a few events at a time.
+
+        The pause comes before events are read, so that none is in hand while we wait. Trackings are never slowed.
+        """
+        pace, consumer = self._ctx.pace, self._ctx.consumer
+        if not pace.slowed:
+            return consumer.read(count=count, block=BLOCK)
+        pause = self._events_at - time.monotonic()
+        if pause > 0:
+            return consumer.read(count=count, block=min(BLOCK, timedelta(seconds=pause)), streams=(MESSAGES,))
+        self._events_at = time.monotonic() + SLOW_SECONDS
+        return consumer.read(count=pace.entries(count), block=BLOCK)
 
     def _next_count(self, entries: Sequence[Entry]) -> int:
         """Say how many entries fill a batch if the next are as large as these: a read is bounded by its count only."""
@@ -109,6 +129,7 @@ class Drainer:
         if self._acknowledging is not None:
             self._acknowledging.result()  # at most one batch behind
         self._acknowledging = self._acknowledger.submit(self._acknowledge, batch.entries)
+        note_batch(self._ctx, batch, drained)
 
     def _acknowledge(self, entries: Sequence[Entry]) -> None:
         try:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -22,9 +23,13 @@ from tasks.eventgrid import malformed
 from tasks.patience import patiently
 from tasks.reasons import Reason
 from tasks.settling import settle
-from worker.messages import Tracking, parse_trackings, split_trackings
+from worker.messages import Tracking, are_no_trackings, parse_trackings, split_trackings
 
 _encode = msgspec.json.Encoder().encode
+
+#: Most trackings of a long call that are worked together. A call may name a million messages: as one transaction they
+#: would take longer than a statement may, or than an entry that nobody acknowledges is left alone.
+CALL: Final = 5000
 
 
 @dataclass(slots=True)
@@ -85,7 +90,7 @@ class MessagePipeline:
             known=tracked.known,
             completed=tracked.completed,
             refused=len(tracked.refused),
-            released=settle(engine, self.results, message_ids(rows.messages)),
+            released=settle(engine, self.results, message_ids(rows.messages) | tracked.learned),
             quarantined=dict(Counter(part.reason for part in rows.malformed)),
         )
 
@@ -119,6 +124,39 @@ class MessagePipeline:
         )
         detail = "the message is tracked already, for another campaign or subscriber"
         return malformed(self.kind, Reason.TRACKING_REFUSED, detail, body, *rows.bodies[position][1:])
+
+
+def cut_call(body: bytes) -> list[bytes]:
+    """Cut a long call of a mailer into calls of up to `CALL` trackings, in their order; a short one stays as it is.
+
+    What is no JSON is a call by itself, so that it harms no neighbour.
+    """
+    items = [] if are_no_trackings(body) else split_trackings(body)
+    if len(items) <= CALL:
+        return [body]
+    calls: list[bytes] = []
+    held: list[bytes] = []
+    for item in items:
+        if not _is_json(item):
+            calls.append(item)
+            continue
+        held.append(item)
+        if len(held) == CALL:
+            calls.append(_array(held))
+            held.clear()
+    return [*calls, _array(held)] if held else calls
+
+
+def _array(items: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+def _is_json(item: bytes) -> bool:
+    try:
+        msgspec.json.decode(item, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _bytes(value: UUID | None) -> bytes | None:

@@ -7,8 +7,8 @@ import time
 from datetime import timedelta
 
 from db.listmonk.native import Watched
-from db.parking import Released, Swept, put_off, release, sweep
-from db.tracking import adopt_foreign, respell_foreign
+from db.parking import Swept, put_off, sweep
+from db.tracking import Foreign, adopt_foreign, find_foreign, respell_foreign
 from tasks.context import Context, context
 from tasks.patience import patiently
 from tasks.settling import release_or_leave, settle
@@ -46,21 +46,29 @@ def sweep_parked() -> str:
 def adopt(ctx: Context) -> int:
     """Release the events of messages that another program wrote straight into the tracking table.
 
-    Two transactions, the spelling first: events are released only for rows whose spelling every drain can already see.
+    The spelling comes first, in its own transaction: events are released only for rows whose spelling every drain can
+    already see. Then what waits is released in pieces, however much it is, and only then are the rows taken for ours:
+    a sweep that is killed half-way finds them again.
     """
 
     def respell() -> int:
         with ctx.engine.begin() as conn:
             return respell_foreign(conn, _normalise_or_none, limit=FOREIGN_LIMIT)
 
-    def release_adopted() -> Released:
+    def find() -> Foreign:
         with ctx.engine.begin() as conn:
-            return release(conn, adopt_foreign(conn, limit=FOREIGN_LIMIT), ctx.results)
+            return find_foreign(conn, limit=FOREIGN_LIMIT)
+
+    def adopt_found() -> None:
+        with ctx.engine.begin() as conn:
+            adopt_foreign(conn, foreign.rows)
 
     if not patiently(respell):
         return 0
-    released = release_or_leave(release_adopted) or Released()
-    return released.events + settle(ctx.engine, ctx.results, released.taught, released.engagements)
+    foreign = patiently(find)
+    released = settle(ctx.engine, ctx.results, foreign.ids)
+    patiently(adopt_found)
+    return released
 
 
 def retry_due(ctx: Context) -> Swept:

@@ -10,6 +10,7 @@ class Reason(StrEnum):
 
     NOT_JSON = "not_json"
     TOO_DEEP = "too_deep"
+    TOO_MANY_EVENTS = "too_many_events"
     NOT_AN_EVENT = "not_an_event"
     EVENT_TYPE_INVALID = "event_type_invalid"
     EVENT_ID_INVALID = "event_id_invalid"

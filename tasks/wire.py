@@ -6,26 +6,31 @@ same
 
 Nearly every event is spelt as expected, and msgspec reads it straight into a `WireEvent`, skipping what we do not keep.
 Any other is respelt, key by key, and then read in the same way. So there is one reader, and drift costs time, not
-events.
+events. Neither way makes anything of a value that we do not keep, so such a value can neither spoil an event nor take
+memory: it must be JSON, in UTF-8, and that is all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from azure.eventgrid import SystemEventNames
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tasks.reasons import Reason
-from worker.json_parts import split_parts
+from worker.json_parts import MOST_PARTS, holds_more_parts, split_parts
 
 DELIVERY_REPORT: Final = SystemEventNames.AcsEmailDeliveryReportReceivedEventName.value
 ENGAGEMENT_REPORT: Final = SystemEventNames.AcsEmailEngagementTrackingReportReceivedEventName.value
 
 #: A mailer's own headers, should Azure echo them, have this in every spelling that was seen or announced.
 ECHO: Final = b"istmonk"
+
+#: Most elements that a body is taken apart into before it is known whether they are more than `MOST_PARTS`. They take a
+#: hundred bytes of memory each, and of tiny ones a body can hold millions.
+_MOST_AT_ONCE: Final = 5 * MOST_PARTS
 
 
 class WireData(Struct, rename="camel"):
@@ -59,6 +64,19 @@ class WireEvent(Struct, rename="camel"):
     time: str | None = None
 
 
+class _Envelope(Struct, rename="camel"):
+    """Either envelope, its values as they stand."""
+
+    data: Raw | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    event_type: Raw | UnsetType = UNSET
+    topic: Raw | UnsetType = UNSET
+    event_time: Raw | UnsetType = UNSET
+    type: Raw | UnsetType = UNSET
+    source: Raw | UnsetType = UNSET
+    time: Raw | UnsetType = UNSET
+
+
 class Refused(Exception):
     """A part of a body cannot be read; the other parts can."""
 
@@ -68,6 +86,10 @@ class Refused(Exception):
         self.detail = detail
 
 
+class TooManyEvents(Exception):
+    """A body has more elements than any request of Event Grid's."""
+
+
 class Ignored(Exception):
     """A well-formed event of a type that we do not follow."""
 
@@ -75,7 +97,10 @@ class Ignored(Exception):
 _decode_parts = msgspec.json.Decoder(list[Raw]).decode
 _decode_events = msgspec.json.Decoder(list[WireEvent]).decode
 _decode_event = msgspec.json.Decoder(WireEvent).decode
-_decode_anything = msgspec.json.Decoder().decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_keys = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_type: Callable[[Raw], str | None] = msgspec.json.Decoder(str | None).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _encode = msgspec.json.Encoder().encode
 
 #: Keys of ``data`` as we read them, by what is left of any spelling of theirs.
@@ -86,13 +111,34 @@ _SPELLINGS = {field.casefold(): field for field in (info.encode_name for info in
 }
 
 
-def read_expected(body: bytes) -> list[WireEvent] | None:
+def read_body(body: bytes) -> Sequence[WireEvent | Raw | bytes]:
+    """Return the events of a request body: read, if all are spelt as expected; otherwise each in its own bytes.
+
+    Raises:
+        TooManyEvents: there are more than `MOST_PARTS`, whatever they are.
+    """
+    if holds_more_parts(body, _MOST_AT_ONCE):
+        raise TooManyEvents
+    parts = _read_expected(body) or body_parts(body)
+    if len(parts) > MOST_PARTS:
+        raise TooManyEvents
+    return parts
+
+
+def _read_expected(body: bytes) -> list[WireEvent] | None:
     """Read a whole body in one go, if every event in it is spelt as expected; else return None."""
     try:
         events = _decode_events(body) if body[:1] == b"[" else [_decode_event(body)]
     except (ValueError, RecursionError):
         return None
-    return events if ECHO not in body and all(map(_is_complete, events)) else None
+    return events if ECHO not in body and _is_utf8(body) and all(map(_is_complete, events)) else None
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        return body.isascii() or bool(body.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def body_parts(body: bytes) -> Sequence[Raw | bytes]:
@@ -112,29 +158,48 @@ def read_part(part: Raw | bytes) -> WireEvent:
         Refused: it cannot be read; says why.
         Ignored: it is of a type that we do not follow.
     """
-    try:
-        event = _decode_anything(part)
-    except RecursionError:
-        raise Refused(Reason.TOO_DEEP) from None
-    except ValueError:
-        raise Refused(Reason.NOT_JSON) from None
-    if not isinstance(event, dict):
-        raise Refused(Reason.NOT_AN_EVENT)
-    event_type = event.get("eventType") or event.get("type")
-    if not isinstance(event_type, str):
-        raise Refused(Reason.EVENT_TYPE_INVALID)
-    if event_type not in (ENGAGEMENT_REPORT, DELIVERY_REPORT):
+    event = _read_envelope(part)
+    if _event_type(event) not in (ENGAGEMENT_REPORT, DELIVERY_REPORT):
         raise Ignored
-    if not isinstance(event.get("id"), str):
+    if not _begins(event.id, b'"'):
         raise Refused(Reason.EVENT_ID_INVALID)
-    if not isinstance(event.get("data"), dict):
+    if event.data is UNSET or not _begins(event.data, b"{"):
         raise Refused(Reason.DATA_INVALID)
     try:
-        return _decode_event(_encode(event | {"data": _respell(event["data"])}))
+        event.data = Raw(_encode(_respell(_decode_keys(event.data))))
+        return _decode_event(_encode(event))
     except msgspec.ValidationError as error:
         raise Refused(Reason.FIELD_INVALID, _path(error)) from None
-    except (ValueError, OverflowError, RecursionError):
+    except (ValueError, RecursionError):
         raise Refused(Reason.DATA_INVALID) from None
+
+
+def _read_envelope(part: Raw | bytes) -> _Envelope:
+    try:
+        _decode_raw(part)
+        bytes(part).decode()  # msgspec takes UTF-8 for granted in what it skips
+        return _decode_envelope(part)
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP) from None
+    except msgspec.ValidationError:
+        raise Refused(Reason.NOT_AN_EVENT) from None
+    except ValueError:
+        raise Refused(Reason.NOT_JSON) from None
+
+
+def _event_type(event: _Envelope) -> str:
+    try:
+        types = [_decode_type(value) for value in (event.event_type, event.type) if value is not UNSET]
+    except ValueError:
+        types = []
+    for event_type in filter(None, types):
+        return event_type
+    raise Refused(Reason.EVENT_TYPE_INVALID)
+
+
+def _begins(value: Raw | UnsetType, mark: bytes) -> bool:
+    """Tell by its first character what kind of JSON a value is."""
+    return value is not UNSET and bytes(value)[:1] == mark
 
 
 def _is_complete(event: WireEvent) -> bool:
@@ -148,10 +213,10 @@ def _is_complete(event: WireEvent) -> bool:
     return bool(event_type == DELIVERY_REPORT and data.delivery_attempt_timestamp and data.status)
 
 
-def _respell(data: dict[str, Any]) -> dict[str, Any]:
+def _respell(data: Mapping[str, Raw]) -> dict[str, Raw]:
     """Give every key that we read its right spelling, whatever its case and hyphens; a right one wins over others."""
     respelt = {_SPELLINGS.get(key.replace("-", "").casefold(), key): value for key, value in data.items()}
-    return respelt | {key: data[key] for key in _SPELLINGS.values() if data.get(key) is not None}
+    return respelt | {key: data[key] for key in _SPELLINGS.values() if key in data and bytes(data[key]) != b"null"}
 
 
 def _path(error: msgspec.ValidationError) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from worker.messages import Problem, Warned
+from worker.messages import MOST_TRACKINGS, Problem, Warned
 
 _CLOSE = {"Connection": "close"}  # the rest of the body is not going to be read
 
@@ -20,6 +20,8 @@ NOT_FOUND: Final = PlainTextResponse("Not Found", 404)
 TOO_SLOW: Final = JSONResponse({"error": "the body did not arrive in time"}, 408, headers=_CLOSE)
 #: Never tried again, so it is only for what no retry can cure.
 TOO_LARGE: Final = JSONResponse({"error": "the body is larger than this receiver takes"}, 413, headers=_CLOSE)
+#: To a mailer, which can read: what it sends is as large as it may be, and too many at once.
+TOO_MANY: Final = JSONResponse({"error": f"more than {MOST_TRACKINGS} trackings in one call; send fewer at once"}, 413)
 #: Tried again, should a proxy in between have compressed the body by mistake.
 ENCODED: Final = JSONResponse({"error": "the body is compressed; send it as it is"}, 415, headers=_CLOSE)
 #: Not now. Tried again after thirty seconds.

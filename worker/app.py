@@ -25,10 +25,12 @@ app = Celery(
         "tasks.checks",
         "tasks.drain",
         "tasks.track",
+        "tasks.dropped",
         "tasks.parked",
         "tasks.webhook",
         "tasks.rewrites",
         "tasks.purging",
+        "tasks.counting",
     ],
 )
 app.config_from_object("worker.celeryconfig")
@@ -44,6 +46,6 @@ def _configure_logs(**_signal: Any) -> None:
 
 @task_unknown.connect
 def _say_what_is_unknown(name: str, **_signal: Any) -> None:
-    """A mailer newer or older than this worker asks for a task that it does not have: Celery drops the message."""
+    """A mailer newer or older than this worker asks for a task that it does not have: see `tasks.dropped`."""
     _log.error("a mailer asked for a task that this version does not have; deploy worker and mailer together",
                extra={"task": name})  # fmt: skip

@@ -15,12 +15,16 @@ import hiredis
 from worker import metrics
 from worker.errors import StreamUnavailable
 from worker.redis_link import RedisLink
+from worker.stream_history import StreamHistory
 from worker.streams import EVENTS, MESSAGES, PROBE
 
 _log = logging.getLogger(__name__)
 
-#: What is asked, in one write. The trial write comes last: it fails on a full Redis, on a replica and on a full disk.
+#: What is asked, in one write. XINFO GROUPS fails on a stream that is not there; no other may fail, least of all the
+#: trial write, which a full Redis refuses, and a replica, and one whose disk is full.
 _QUESTIONS = (
+    (b"XINFO", b"GROUPS", EVENTS.encode()),
+    (b"XINFO", b"GROUPS", MESSAGES.encode()),
     (b"XLEN", EVENTS.encode()),
     (b"XLEN", MESSAGES.encode()),
     (b"INFO", b"memory"),
@@ -47,6 +51,7 @@ class BacklogWatch:
         self._memory_limit_percent = memory_limit_percent
         self._interval_seconds = interval.total_seconds()
         self._full: dict[str, str] = {}
+        self._history = StreamHistory()
         self.is_writable = False  # whether the last trial write went through
 
     def require_room(self, stream: str) -> None:
@@ -88,12 +93,13 @@ class BacklogWatch:
             self._note_writable(str(error))
             return
         metrics.REDIS_SECONDS.observe(perf_counter() - started)
-        events, messages, memory, _ = answers
-        refusal = next((str(answer) for answer in answers if isinstance(answer, hiredis.ReplyError)), None)
+        groups_of_events, groups_of_messages, events, messages, memory, _ = answers
+        refusal = next((str(answer) for answer in answers[2:] if isinstance(answer, hiredis.ReplyError)), None)
         self._note_writable(refusal)
         full: dict[str, str] = {}
-        for stream, entries in ((EVENTS, events), (MESSAGES, messages)):
+        for stream, entries, groups in ((EVENTS, events, groups_of_events), (MESSAGES, messages, groups_of_messages)):
             if isinstance(entries, int):
+                self._history.note(stream, groups, entries)
                 metrics.BACKLOG_ENTRIES.labels(stream).set(entries)
                 if entries > self._backlog_limit:
                     full[stream] = f"{entries} entries wait on {stream}, and {self._backlog_limit} is the limit"

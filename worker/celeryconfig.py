@@ -26,6 +26,7 @@ task_routes = {
     "track_messages": {"queue": TRACKING},
     "sweep_parked": {"queue": MAINTENANCE},
     "purge_archive": {"queue": MAINTENANCE},
+    "count_campaigns": {"queue": MAINTENANCE},
     "detect_rewrites": {"queue": MAINTENANCE},
     "watch_native": {"queue": MAINTENANCE},
     "send_webhooks": {"queue": MAINTENANCE},
@@ -53,7 +54,8 @@ broker_transport_options = {
     "visibility_timeout": 180,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
+    # Where all of a worker's connections are silently gone, it meets half a dozen of them one after the other.
+    "socket_timeout": 5,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 10,
@@ -79,6 +81,7 @@ beat_scheduler = "celery.beat:Scheduler"
 beat_schedule = {
     "drain": {"task": "drain_events", "schedule": Interval(10.0), "options": {"expires": 30.0}},
     "sweep": {"task": "sweep_parked", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},
+    "count": {"task": "count_campaigns", "schedule": Interval(10.0), "options": {"expires": 30.0}},
     "purge": {"task": "purge_archive", "schedule": Interval(3600.0), "options": {"expires": 3600.0}},
     "rewrites": {"task": "detect_rewrites", "schedule": Interval(300.0), "options": {"expires": 600.0}},
     "watch": {"task": "watch_native", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},

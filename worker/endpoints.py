@@ -17,13 +17,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from worker import metrics
-from worker.answers import OK, UNAVAILABLE, Refused, accepted, invalid
+from worker.answers import OK, TOO_MANY, UNAVAILABLE, Refused, accepted, invalid
 from worker.backlog import BacklogWatch
 from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
 from worker.handshake import answer_options, validation_code
 from worker.logs import Throttle
-from worker.messages import Problem, Tracking, Warned, parse_trackings, warn_of
+from worker.messages import MOST_TRACKINGS, Problem, TooManyTrackings, Tracking, Warned, parse_trackings, warn_of
 from worker.request_body import BodyReader, CallerGone
 from worker.settings import ReceiverSettings
 from worker.stream_writer import StreamWriter
@@ -95,10 +95,9 @@ class EventEndpoint(_StreamEndpoint):
             # Whatever this is, it is no handshake, and it may hold events: the drain will tell.
             _note_handshake("refused", subscription)
             self._watch.require_room(EVENTS)
-        elif kind == b"subscriptiondeletion":
-            _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
-            return OK
         else:
+            if kind == b"subscriptiondeletion":  # the drain ignores the notice, and whatever came along is kept
+                _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
             self._watch.require_room(EVENTS)
             body = await self._bodies.read(receive, headers)
         await self._writer.append(EVENTS, body, subscription)
@@ -139,7 +138,10 @@ class MessageEndpoint(_StreamEndpoint):
 
 
 def _sort(body: bytes) -> tuple[list[Tracking], list[Problem], list[Warned]]:
-    items = parse_trackings(body, now=datetime.now(UTC))
+    try:
+        items = parse_trackings(body, now=datetime.now(UTC), most=MOST_TRACKINGS)
+    except TooManyTrackings:
+        raise Refused(TOO_MANY) from None
     problems = [item for item in items if isinstance(item, Problem)]
     trackings = [item for item in items if isinstance(item, Tracking)]
     return trackings, problems, [] if problems else warn_of(trackings)

@@ -1,15 +1,21 @@
-"""A guard for kombu 5.7.0, whose worker ends when Redis goes away while messages are unacknowledged.
+"""Guards for kombu 5.7.0. Each says what goes wrong without it; when its test passes without it, delete it.
 
-Cause: after a connection error Celery closes a connection whose transport has been collected already; restoring the
-unacknowledged messages then asks that transport for its host name, and the AttributeError is not among the errors that
-the shutdown path ignores. Saying what is true, that the connection is gone, lets Celery reconnect; the messages return
-by the visibility timeout. A test kills Redis under unacknowledged messages; when it passes without this module, delete
-this module.
+A worker ends when Redis goes away while messages are unacknowledged. After a connection error Celery closes a connection
+whose transport has been collected already; restoring the unacknowledged messages then asks that transport for its host
+name, and the AttributeError is not among the errors that the shutdown path ignores. Saying what is true, that the
+connection is gone, lets Celery reconnect; the messages return by the visibility timeout.
+
+A worker hangs after it was held up, by a message of a hundred megabytes or a frozen machine. It has then missed answers
+to its health checks, and makes its pub/sub connection anew; told of something to read on the old one it reads from the
+new one, which has no timeout, and where nothing may ever come: only other workers' heartbeats would wake it. It reads now
+only what is there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
+from queue import Empty
 from typing import Any
 
 from kombu.transport.redis import Channel
@@ -17,17 +23,34 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def install() -> None:
-    """Put the guard in place. Doing it twice does nothing more."""
-    original = Channel._connparams  # type: ignore[attr-defined]
+    """Put the guards in place. Doing it twice does nothing more."""
+    _guard("_connparams", _require_transport)
+    _guard("_receive_one", _require_something_to_read)
+
+
+def _guard(name: str, check: Callable[..., None]) -> None:
+    """Have ``check`` called before the method ``name`` of a channel, with what that is given."""
+    original = getattr(Channel, name)
     if getattr(original, "guarded", False):
         return
 
     @wraps(original)
-    def guarded(self: Channel, asynchronous: bool = False) -> Any:
-        transport: Any = self.connection
-        if transport is None or transport.client is None:
-            raise RedisConnectionError("the transport of this channel is closed already")
-        return original(self, asynchronous)
+    def guarded(channel: Channel, *args: Any, **options: Any) -> Any:
+        check(channel, *args)
+        return original(channel, *args, **options)
 
     guarded.guarded = True  # type: ignore[attr-defined]
-    Channel._connparams = guarded  # type: ignore[attr-defined]
+    setattr(Channel, name, guarded)
+
+
+def _require_transport(channel: Channel, *_: Any) -> None:
+    transport: Any = channel.connection
+    if transport is None or transport.client is None:
+        raise RedisConnectionError("the transport of this channel is closed already")
+
+
+def _require_something_to_read(_channel: Channel, subclient: Any) -> None:
+    """Raise what kombu takes for nothing to do. A connection that is none yet is made by the reading itself."""
+    connection = subclient.connection
+    if connection is not None and connection.is_connected and not connection.can_read(timeout=0):
+        raise Empty

@@ -9,13 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 
-from worker.json_parts import split_parts
+from worker.json_parts import MOST_PARTS, holds_more_parts, split_parts
 from worker.message_id import MessageIdInvalid, normalise_message_id, would_be_replaced
+
+#: Most trackings in one call by HTTP. The other doors, which nobody waits at, take any number.
+MOST_TRACKINGS: Final = MOST_PARTS
+#: What the items of a call have at least, on the average, in bytes, if they are trackings: the two keys alone take 40.
+_SHORTEST: Final = 32
 
 _LARGEST_ID = 2**31 - 1  # what the columns hold, and listmonk's serials
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -23,6 +30,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CLOCK_SLACK = timedelta(days=1)
 #: Longest name of a domain, in characters.
 _LONGEST_DOMAIN = 253
+_LINE = re.compile(rb"[^\r\n]+")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
@@ -78,6 +86,10 @@ _decode_items = msgspec.json.Decoder(list[Raw]).decode
 _decode_item = msgspec.json.Decoder(_Wire).decode
 
 
+class TooManyTrackings(Exception):
+    """A call holds more trackings than may be sent at once."""
+
+
 def split_trackings(body: bytes) -> list[bytes]:
     """Return the items of one call, each in its own bytes: an array's elements, or the lines."""
     body = body.strip()
@@ -87,7 +99,7 @@ def split_trackings(body: bytes) -> list[bytes]:
         except (ValueError, RecursionError):  # an item that no parser accepts: the others are still to be read
             return split_parts(body)
     if not _is_json(body):  # nor is it one object, which may be written over several lines
-        lines = [line for line in body.splitlines() if line.strip()]
+        lines = [line for line in _LINE.findall(body) if line.strip()]
         if any(line.lstrip()[:1] == b"{" and _is_json(line) for line in lines):
             return lines
     return [body]
@@ -101,9 +113,32 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def parse_trackings(body: bytes, *, now: datetime) -> list[Tracking | Problem]:
-    """Read the items of one call, in their order. Never raises. ``now`` is what ``sent_at`` is measured against."""
-    return [_parse(index, item, now) for index, item in enumerate(split_trackings(body))]
+def parse_trackings(body: bytes, *, now: datetime, most: int | None = None) -> list[Tracking | Problem]:
+    """Read the items of one call, in their order. ``now`` is what ``sent_at`` is measured against.
+
+    A call of so many items that they cannot be trackings is one problem: each would cost more memory than bytes.
+
+    Raises:
+        TooManyTrackings: there are more than ``most``. Nothing else is raised, whatever the bytes are.
+    """
+    if are_no_trackings(body):
+        return [Problem(0, "", "it holds more items than trackings fit into its bytes", body)]
+    items = split_trackings(body)
+    if most is not None and len(items) > most:
+        raise TooManyTrackings
+    return [_parse(index, item, now) for index, item in enumerate(items)]
+
+
+def are_no_trackings(body: bytes) -> bool:
+    """Tell of a call, before it is taken apart, whether it holds more items than trackings fit into its bytes."""
+    return _holds_more_items(body, max(MOST_PARTS, len(body) // _SHORTEST))
+
+
+def _holds_more_items(body: bytes, most: int) -> bool:
+    """Tell whether there are more items than ``most``, without the memory that it takes to have them."""
+    if body.lstrip()[:1] == b"[":
+        return holds_more_parts(body, most)
+    return body.count(b"\n") + body.count(b"\r") >= most and any(islice(_LINE.finditer(body), most, None))
 
 
 def warn_of(trackings: Sequence[Tracking]) -> list[Warned]:

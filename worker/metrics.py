@@ -34,6 +34,12 @@ CALLERS_REFUSED = Counter(
     "Requests answered 404 because the caller proved nothing (missing), or the wrong thing (secret, token).",
     ["route", "reason"],
 )
+CONNECTIONS_ENDED = Counter(
+    "attribution_connections_ended_total",
+    "Connections ended before their request was complete: its head, or what follows its answer, came too slowly (slow),"
+    " or there was no end of it (large).",
+    ["reason"],
+)
 HANDSHAKES = Counter(
     "attribution_handshakes_total",
     "Subscription handshakes, by schema (eventgrid, cloudevents) and outcome (granted, refused).",
@@ -60,6 +66,11 @@ REDIS_MEMORY_RATIO = Gauge(
     "attribution_redis_memory_ratio",
     "Share of Redis's maxmemory in use, as the receiver last saw it; 0 without a limit.",
 )
+STREAM_LOSSES = Counter(
+    "attribution_stream_losses_total",
+    "Times a stream had lost its past: Redis was emptied, restored, or replaced by a replica that lagged.",
+    ["stream"],
+)
 MESSAGE_WARNINGS = Counter(
     "attribution_message_warnings_total",
     "Trackings accepted by `POST /messages` whose Message-ID ACS would replace; the mailer was told.",
@@ -77,8 +88,11 @@ MESSAGES = Counter(
     "attribution_messages_total", "Send-trackings by what became of them: tracked, known, refused.", ["outcome"]
 )
 INCIDENTS = Counter(
-    "attribution_incidents_total", "Incidents found, by kind: keys_disagree, message_id_replaced.", ["kind"]
+    "attribution_incidents_total",
+    "Incidents found, by kind: keys_disagree, message_id_replaced, poison, drift, id_missing.",
+    ["kind"],
 )
+DRAIN_SLOWED = Gauge("attribution_drain_slowed", "Whether an alarm slows this drain process: 1 or 0.")
 QUARANTINED = Counter("attribution_quarantined_total", "Malformed events and trackings, by reason.", ["reason"])
 BATCH_ENTRIES = Histogram(
     "attribution_batch_entries",

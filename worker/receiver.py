@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +23,7 @@ from starlette.routing import Route
 
 from worker.answers import OK, UNAVAILABLE
 from worker.backlog import BacklogWatch
+from worker.connections import bounded_protocol
 from worker.endpoints import EventEndpoint, MessageEndpoint
 from worker.errors import AttributionError, RedisUnsafe
 from worker.logs import configure_logs
@@ -34,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 #: Longer than any common proxy keeps an idle connection to us: it must not send into one that we are just closing.
 _KEEP_ALIVE_SECONDS = 75
+#: What the routes take and answer, for people and programs. Written by hand, and held to the truth by tests.
+_DESCRIPTION = Response(Path(__file__).with_name("openapi.yaml").read_bytes(), media_type="application/yaml")
 #: What a request may take beyond its body's and Redis's time when the receiver is told to stop.
 _STOP_SECONDS = 3
 
@@ -71,6 +75,7 @@ def create_receiver(settings: ReceiverSettings) -> Starlette:
             Route("/healthz", _healthz),
             Route("/readyz", readyz),
             Route("/metrics", _metrics),
+            Route("/openapi.yaml", _openapi),
         ],
         lifespan=lifespan,
     )
@@ -85,6 +90,10 @@ async def _healthz(_request: Request) -> Response:
 
 async def _metrics(_request: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _openapi(_request: Request) -> Response:
+    return _DESCRIPTION
 
 
 def _check_redis(settings: ReceiverSettings) -> None:
@@ -132,7 +141,7 @@ def configure_server(app: Starlette, settings: ReceiverSettings) -> uvicorn.Conf
         port=settings.port,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=bounded_protocol(timeout=settings.body_timeout, body_limit_bytes=settings.body_limit_bytes),
         ws="none",
         lifespan="on",
         log_config=None,

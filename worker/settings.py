@@ -185,7 +185,10 @@ def _is_loopback(host: str) -> bool:
 class WorkerSettings(CommonSettings):
     """Settings of the Celery worker, beat, Flower, and the operator's commands."""
 
-    database_url: SecretStr = Field(description="PostgreSQL: postgresql://user:password@host:5432/name.")
+    database_url: SecretStr = Field(
+        description="PostgreSQL: postgresql://user:password@host:5432/name. With standbys: several hosts, between commas,"
+        " and ?target_session_attrs=read-write."
+    )
     broker_url: SecretStr | None = Field(
         None, description="Redis that holds Celery's queues, if it is to be another than the streams' one."
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -14,10 +15,14 @@ from redis.exceptions import ResponseError
 
 from worker.streams import CONSUMER, GROUP, MESSAGES
 
+_log = logging.getLogger(__name__)
+
 _Reply = TypeVar("_Reply")
 
 #: Seconds Redis has to answer, beyond the time a read may block. Without it a half-open connection hangs for minutes.
 _ANSWER_SECONDS = 5
+#: Size at which a write of several entries is sent: well within the time that Redis has to answer.
+_WRITE_BYTES = 4 * 1024 * 1024
 #: How many of the entries that are idle for long are looked at in one go.
 _PENDING_PAGE = 1000
 
@@ -87,17 +92,20 @@ class StreamConsumer:
     def __init__(self, client: redis.Redis, streams: Sequence[str]) -> None:
         self._client = client
         self._streams = tuple(streams)
+        self._has_read = False
 
-    def read(self, *, count: int, block: timedelta | None) -> list[Entry]:
-        """Take up to ``count`` entries of each stream that were never taken before.
+    def read(self, *, count: int, block: timedelta | None, streams: Sequence[str] | None = None) -> list[Entry]:
+        """Take up to ``count`` entries of each stream, or of those of ``streams``, that were never taken before.
 
         Waits up to ``block`` for the first; with None it returns at once. Keep ``block`` well below five seconds: the
         connection gives up on an answer then.
         """
         options: list[Any] = [] if block is None else ["BLOCK", max(1, int(block.total_seconds() * 1000))]
         command = ["XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, *options]
-        command += ["STREAMS", *self._streams, *(">" for _ in self._streams)]
+        asked = self._streams if streams is None else streams
+        command += ["STREAMS", *asked, *(">" for _ in asked)]
         reply: Any = self._with_group(partial(self._client.execute_command, *command))
+        self._has_read = True
         return [
             Entry(stream.decode(), entry_id.decode(), _body(fields), 1)
             for stream, entries in reply or ()
@@ -145,9 +153,21 @@ class StreamConsumer:
             pipeline.xadd(stream, {"body": body})
         pipeline.execute()
 
-    def append_message(self, body: bytes) -> None:
-        """Put send-trackings onto their stream, to be drained like any mailer's."""
-        self._client.xadd(MESSAGES, {"body": body})
+    def append_messages(self, bodies: Iterable[bytes]) -> None:
+        """Put calls of send-trackings onto their stream, to be drained like any mailer's.
+
+        If Redis fails on the way, some of them are there; to append all of them again does no harm. Some go in one
+        write, for Redis waits for its disk after each.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        size = 0
+        for body in bodies:
+            pipeline.xadd(MESSAGES, {"body": body})
+            size += len(body)
+            if size > _WRITE_BYTES:
+                pipeline.execute()
+                size = 0
+        pipeline.execute()
 
     def give_back(self, entries: Sequence[Entry]) -> None:
         """Hand ``entries`` back unworked, through no fault of theirs: the delivery does not count against them.
@@ -184,8 +204,14 @@ class StreamConsumer:
         try:
             return command()
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            # Who waits for entries just when the stream vanishes is told so in other words.
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
+        if self._has_read:
+            _log.error(
+                "the consumer group was there and is gone: somebody has emptied or restored Redis. It is made anew at "
+                "the beginning: what is on the streams is drained; what was removed before it was drained is lost"
+            )
         self.create_group()
         return command()
 

@@ -17,7 +17,7 @@ def load_queries(filename: str, **names: str) -> Mapping[str, TextClause]:
 
     A query runs from its ``-- name: verb_noun`` line to the next one. ``{events}`` and the like are replaced from
     ``names``, which lets one text serve both event tables. Comments are dropped, because `sqlalchemy.text` would take
-    ``:word`` inside one for a parameter.
+    ``:word`` inside one for a parameter. Whoever listens to an engine finds the name as the execution option ``query``.
 
     Raises:
         ValueError: two queries share a name.
@@ -30,5 +30,5 @@ def load_queries(filename: str, **names: str) -> Mapping[str, TextClause]:
         statement = _COMMENT.sub("", body)
         for placeholder, replacement in names.items():
             statement = statement.replace(f"{{{placeholder}}}", replacement)
-        queries[name] = text(statement.strip().rstrip(";"))
+        queries[name] = text(statement.strip().rstrip(";")).execution_options(query=name)
     return queries

@@ -1,14 +1,19 @@
 -- What happens to an event after it was parked. {events} is one of the two event tables. In listmonk's database a message
 -- may be tracked for a campaign or a subscriber that is not there any more; {still_there} and {deleted} tell.
 
--- name: release_by_internet_message_id
--- Attribute what waits for messages that are tracked now, expired events included. Rows are locked in the order of their
--- id; a row that another transaction holds (a sweep, another release, an operator) is waited for and looked at again, so
--- that it is attributed exactly once.
+-- name: release
+-- Attribute what waits for messages that are tracked now, expired events included: by the Message-ID, else by Azure's id.
+-- One statement for both, for its rows are locked in the order of their id, whichever names them; a row that another
+-- transaction holds (a sweep, another release, an operator) is waited for and looked at again, so that it is attributed
+-- exactly once.
 --
 -- The ids come as lines of one text, which costs the driver nothing, where a list costs it microseconds an id; and the
 -- planner, which cannot count them in a subquery, looks each up in the index rather than reading the table for many.
-WITH waiting AS (
+--
+-- At most :limit (NULL: all) are found by either kind of id, in whatever order, and only then locked in theirs: sorted
+-- first, every piece of a million would sort the rest of the million. How many were found by one kind is told even where
+-- another transaction was quicker with all of them: if it was :limit, there may be more.
+WITH by_internet AS (
     SELECT e.id, t.campaign_id, t.subscriber_id,
            CASE t.learned_id WHEN 'internet_message_id' THEN 'delivery_report'::attribution_key
                              ELSE 'internet_message_id'::attribution_key END AS matched_by
@@ -17,19 +22,8 @@ WITH waiting AS (
      WHERE e.internet_message_id = ANY(ARRAY(SELECT string_to_table(:internet_message_ids, E'\n')))
        AND e.state <> 'attributed'
        {still_there}
-     ORDER BY e.id
-       FOR UPDATE OF e
-)
-UPDATE {events} AS e
-   SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
-       matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
-  FROM waiting
- WHERE e.id = waiting.id
-RETURNING e.id, e.internet_message_id, e.azure_message_id;
-
--- name: release_by_azure_message_id
--- The same by Azure's own id. Run it after the one above, which has precedence.
-WITH waiting AS (
+     LIMIT :limit
+), by_azure AS (
     SELECT e.id, t.campaign_id, t.subscriber_id,
            CASE t.learned_id WHEN 'azure_message_id' THEN 'delivery_report'::attribution_key
                              ELSE 'azure_message_id'::attribution_key END AS matched_by
@@ -38,15 +32,28 @@ WITH waiting AS (
      WHERE e.azure_message_id = ANY(ARRAY(SELECT CAST(string_to_table(:azure_message_ids, E'\n') AS uuid)))
        AND e.state <> 'attributed'
        {still_there}
-     ORDER BY e.id
+     LIMIT :limit
+), found AS (
+    SELECT DISTINCT ON (id) id, campaign_id, subscriber_id, matched_by
+      FROM (SELECT *, 1 AS precedence FROM by_internet UNION ALL SELECT *, 2 FROM by_azure) AS by_either
+     ORDER BY id, precedence
+), waiting AS (
+    SELECT found.*
+      FROM found JOIN {events} AS e USING (id)
+     WHERE e.state <> 'attributed'
+     ORDER BY id
        FOR UPDATE OF e
+), released AS (
+    UPDATE {events} AS e
+       SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
+           matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
+      FROM waiting
+     WHERE e.id = waiting.id
+    RETURNING e.id, e.internet_message_id, e.azure_message_id
 )
-UPDATE {events} AS e
-   SET state = 'attributed', campaign_id = waiting.campaign_id, subscriber_id = waiting.subscriber_id,
-       matched_by = waiting.matched_by, attributed_at = clock_timestamp(), next_attempt_at = NULL
-  FROM waiting
- WHERE e.id = waiting.id
-RETURNING e.id, e.internet_message_id, e.azure_message_id;
+SELECT released.*, looked_at.events AS found
+  FROM (SELECT greatest((SELECT count(*) FROM by_internet), (SELECT count(*) FROM by_azure)) AS events) AS looked_at
+  LEFT JOIN released ON true;
 
 -- name: sweep
 -- Try again what is due: attributed if its message is tracked by now, expired if it has waited past the deadline or
@@ -87,9 +94,11 @@ WITH due AS (
            matched_by = l.matched_by,
            attributed_at = CASE WHEN l.campaign_id IS NOT NULL THEN clock_timestamp() END,
            attempts = least(e.attempts + 1, 32767),
-           expired_at = CASE WHEN l.campaign_id IS NULL AND (l.deleted OR coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)) THEN now() END,
+           expired_at = CASE WHEN l.campaign_id IS NULL AND (l.deleted OR coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)) THEN now()
+                             ELSE e.expired_at END,
            expired_reason = CASE WHEN l.deleted THEN 'deleted'
-                                 WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'deadline' END,
+                                 WHEN l.campaign_id IS NULL AND coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval) THEN 'deadline'
+                                 ELSE e.expired_reason END,
            next_attempt_at =
                CASE WHEN l.campaign_id IS NULL AND NOT l.deleted AND NOT coalesce(e.created_at, e.event_timestamp) <= now() - CAST(:deadline AS interval)
                     THEN now() + make_interval(secs => (CAST(:waits AS float8[]))
@@ -110,13 +119,17 @@ UPDATE {events} AS e
  WHERE e.id = first.id;
 
 -- name: list_waiting
--- What waits, oldest first; :after is the id of the last row seen.
-SELECT id, event_id, state, internet_message_id, azure_message_id, received_at, created_at, event_timestamp,
-       attempts, next_attempt_at, expired_at, expired_reason
-  FROM {events}
- WHERE state = CAST(:state AS attribution_state) AND id > :after
- ORDER BY id
- LIMIT :limit;
+-- What waits, oldest first; :after is the id of the last row seen. The ids alone come first: the index that holds what waits
+-- has them, while rows in order of their id may be read by the million before one is found that waits.
+SELECT e.id, e.event_id, e.state, e.internet_message_id, e.azure_message_id, e.received_at, e.created_at,
+       e.event_timestamp, e.attempts, e.next_attempt_at, e.expired_at, e.expired_reason
+  FROM (SELECT id
+          FROM {events}
+         WHERE state <> 'attributed' AND state = CAST(:state AS attribution_state) AND id > :after
+         ORDER BY id
+         LIMIT :limit) AS first
+  JOIN {events} AS e USING (id)
+ ORDER BY id;
 
 -- name: count_waiting
 SELECT count(*) FILTER (WHERE state = 'parked') AS parked,
@@ -127,9 +140,10 @@ SELECT count(*) FILTER (WHERE state = 'parked') AS parked,
 
 -- name: retry_now
 -- Make waiting events due at once. An expired one is parked again for this one attempt: it is past its deadline, so the
--- sweep that finds its message still untracked expires it again. NULL for :event_ids and :internet_message_id: every one.
+-- sweep that finds its message still untracked expires it again. When and why an event has expired last stays on its row,
+-- whatever comes of it: who is attributed after that was revived, by a release as by a sweep. NULL for :event_ids and :internet_message_id: every one.
 UPDATE {events} AS e
-   SET state = 'parked', next_attempt_at = now(), expired_at = NULL, expired_reason = NULL
+   SET state = 'parked', next_attempt_at = now()
   FROM (SELECT id FROM {events}
          WHERE state <> 'attributed'
            AND (CAST(:event_ids AS text[]) IS NULL OR event_id = ANY(CAST(:event_ids AS text[])))

@@ -1,4 +1,5 @@
--- Who sent what: azure_message_tracking. Rows are inserted ordered by their ids and locked ordered by their id.
+-- Who sent what: azure_message_tracking. Rows are inserted ordered by their ids. Those to be given an id are locked in one
+-- order by everybody: first those that lack their Message-ID, then those that lack Azure's id, each ordered by their id.
 
 -- name: track_messages
 -- DO NOTHING on any unique key: a message tracked before stays as it is; find_refused tells what that means.
@@ -33,9 +34,11 @@ WITH pairs AS (
 ), lacking AS (
     SELECT t.id, i.internet_message_id, i.azure_message_id
       FROM unambiguous AS i
+      -- Which of the two is lacking is not said by IS NULL: where the planner believes that few rows lack an id it reads
+      -- all that do, for each message of the batch; of a mailer that has just changed its ways, that may be millions.
       JOIN azure_message_tracking AS t
-        ON (t.internet_message_id = i.internet_message_id AND t.azure_message_id IS NULL)
-        OR (t.azure_message_id = i.azure_message_id AND t.internet_message_id IS NULL)
+        ON (t.internet_message_id = i.internet_message_id OR t.azure_message_id = i.azure_message_id)
+       AND num_nulls(t.internet_message_id, t.azure_message_id) = 1
      WHERE i.of_internet = 1
        AND i.of_azure = 1
        AND t.campaign_id = i.campaign_id
@@ -47,7 +50,7 @@ WITH pairs AS (
 ), locked AS (
     SELECT t.id, t.internet_message_id, t.azure_message_id
       FROM azure_message_tracking AS t JOIN lacking USING (id)
-     ORDER BY t.id
+     ORDER BY t.internet_message_id IS NOT NULL, t.id -- as the two queries that teach, one after the other
        FOR UPDATE OF t
 )
 UPDATE azure_message_tracking AS t
@@ -82,13 +85,22 @@ SELECT id, internet_message_id, azure_message_id
   FROM azure_message_tracking
  WHERE tracked_via IS NULL
  ORDER BY id
+ LIMIT :limit;
+
+-- name: lock_foreign
+-- The same for whoever is about to change them.
+SELECT id, internet_message_id, azure_message_id
+  FROM azure_message_tracking
+ WHERE tracked_via IS NULL
+ ORDER BY id
  LIMIT :limit
    FOR UPDATE SKIP LOCKED;
 
 -- name: respell_foreign
 -- Give foreign rows our spelling of their Message-ID. Where it cannot be had (not a Message-ID, or another row has it),
 -- the id is set aside: kept on the row, and never matched. A row that has no other id keeps the odd spelling, which no
--- event is ever looked up by.
+-- event is ever looked up by. The rows are locked; they come in ordered by their new ids, as messages to be tracked do, so
+-- that neither waits for the other's id while it holds one that the other wants.
 UPDATE azure_message_tracking AS t
    SET internet_message_id = CASE WHEN taken.id IS NULL AND n.respelt IS NOT NULL THEN n.respelt
                                   WHEN t.azure_message_id IS NULL THEN t.internet_message_id END,
@@ -98,4 +110,11 @@ UPDATE azure_message_tracking AS t
  WHERE t.id = n.id;
 
 -- name: adopt_foreign
-UPDATE azure_message_tracking SET tracked_via = 'foreign' WHERE id = ANY(CAST(:ids AS bigint[]));
+-- A row that is locked at the moment is adopted by the next sweep.
+UPDATE azure_message_tracking AS t
+   SET tracked_via = 'foreign'
+  FROM (SELECT id FROM azure_message_tracking
+         WHERE id = ANY(CAST(:ids AS bigint[])) AND tracked_via IS NULL
+         ORDER BY id
+           FOR UPDATE SKIP LOCKED) AS looked_at
+ WHERE t.id = looked_at.id;

@@ -20,8 +20,8 @@ def prove(stack: RunningStack, folder: Path, *options: str) -> subprocess.Comple
             stack.database_url, "--state-dir", str(folder), "--events", "600", "--seed", "5", *options,
         ],
         env={
-            "ATTRIBUTION_PROVE_SECRET": stack.event_secret,
-            "ATTRIBUTION_PROVE_MESSAGE_SECRET": stack.message_secret,
+            "PROVE_SECRET": stack.event_secret,
+            "PROVE_MESSAGE_SECRET": stack.message_secret,
             "COLUMNS": "100",
         },
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""`attribution incidents`: both kinds, in words."""
+"""`attribution incidents`: each kind in words, and the end of an alarm."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
 from cli.main import main
+from db.drift import learn_names
 from db.engine import create_engine
 
 HEADER = "x-ms-acsemail-validate-message-id: true"
@@ -129,3 +130,68 @@ def test_as_json(engine: Engine) -> None:
     newest, oldest = document["incidents"]
     assert (newest["kind"], newest["details"]["cause"]) == ("message_id_replaced", "form")
     assert oldest["details"]["link"] == {"campaign_id": 8, "subscriber_id": None}
+
+
+POISON = {
+    "events": 5120,
+    "bad": 5003,
+    "malformed": 5000,
+    "unknown": 3,
+    "reasons": {"field_invalid": 4990, "data_invalid": 10},
+}
+
+
+def test_an_alarm_that_slows_the_drain_says_why_until_when_and_how_to_end_it(engine: Engine) -> None:
+    incident(engine, "poison", 1, POISON | {"slows_until": "2999-01-10T12:00:00+00:00", "times": 2})
+    shown = incidents()
+    assert (
+        "alarm: of 5,120 events 5,000 could not be read (field_invalid 4,990, data_invalid 10) and 3 were of a type or"
+        " status that is not known; it is on, 2 times, and slows the drain until 2999-01-10 12:00Z;"
+        " `attribution incidents dismiss` ends it."
+    ) in shown
+
+
+def test_an_alarm_that_nobody_ended_slows_no_longer_and_says_so(engine: Engine) -> None:
+    incident(engine, "poison", 1, POISON | {"slows_until": "2026-01-10T12:00:00+00:00"})
+    assert "it is on, and slows the drain no longer, so that Event Grid does not give up." in incidents()
+
+
+@pytest.mark.parametrize(("by", "words"), [("itself", "it ended by itself"), ("operator", "an operator ended it")])
+def test_an_alarm_that_has_ended_says_when_and_by_whom(engine: Engine, by: str, words: str) -> None:
+    ended = {"ended_at": "2026-01-10T03:10:00+00:00", "ended_by": by}
+    incident(engine, "poison", 1, POISON | {"slows_until": "2026-01-10T12:00:00+00:00"} | ended)
+    assert f"{words} at 2026-01-10 03:10Z." in incidents("--kind", "poison")
+
+
+def test_engagements_without_an_id_are_told_with_the_keys_of_one(engine: Engine) -> None:
+    incident(engine, "id_missing", 1, {"events": 300, "bad": 300, "keys": ["engagementType", "messageId"]})
+    shown = incidents("--kind", "id_missing")
+    assert (
+        "alarm: 300 of 300 engagement events carried no internetMessageId; keys of one: engagementType, messageId;"
+        " it is on." in shown
+    )
+
+
+def test_drift_is_told_by_the_names_that_were_learnt(engine: Engine) -> None:
+    with engine.begin() as conn:
+        names = [("data_key", "region"), ("status", "OutForDelivery")]
+        assert learn_names(conn, names) == names
+        assert learn_names(conn, names) == []
+    shown = incidents("--kind", "drift")
+    assert "drift: events carry the key region in `data`, which this release does not know." in shown
+    assert "drift: delivery reports have the status OutForDelivery, which this release does not know." in shown
+    document = json.loads(incidents("--format", "json"))
+    assert {each["name"] for each in document["incidents"]} == {"region", "OutForDelivery"}
+
+
+def test_dismissing_ends_every_alarm_and_accepts_every_name(engine: Engine) -> None:
+    incident(engine, "poison", 1, POISON | {"slows_until": "2999-01-10T12:00:00+00:00"})
+    incident(engine, "id_missing", 1, {"events": 300, "bad": 300, "keys": []})
+    disagreeing(engine)
+    with engine.begin() as conn:
+        learn_names(conn, [("data_key", "region")])
+    assert incidents("dismiss") == "2 alarms ended, 1 name accepted.\n"
+    shown = incidents()
+    assert shown.count("an operator ended it") == 2
+    assert "which this release does not know, and an operator has accepted." in shown
+    assert incidents("dismiss") == "0 alarms ended, 0 names accepted.\n"

@@ -1,0 +1,74 @@
+"""What Celery is about to drop goes onto the stream of messages: a task that carries trackings is not only a task.
+
+Celery gives a task up when it has killed its child too often, or has overrun its hard time limit, and drops a message
+whose task it does not know. Its message is acknowledged then. On the stream trackings that only had bad luck are
+drained, those that kill whoever works them are quarantined alone, and what a release of another day would have
+understood is quarantined with its bytes.
+
+This runs in the worker's main process, from which children are forked: each time on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.signals import task_failure, task_unknown
+from redis.exceptions import RedisError
+
+from tasks.messages import CALL
+from tasks.track import FIELDS, encode
+from worker.queues import TRACKING
+from worker.settings import WorkerSettings
+from worker.stream_consumer import StreamConsumer, connect
+from worker.streams import MESSAGES
+
+_log = logging.getLogger(__name__)
+
+
+@task_failure.connect
+def keep_given_up(sender: Any, exception: BaseException, args: Any, kwargs: Any, **_signal: Any) -> None:
+    """Put the trackings of a task that did not live to do so itself onto the stream."""
+    if not isinstance(exception, (WorkerLostError, TimeLimitExceeded)):
+        return  # it did live
+    _append(_calls(sender.name, args or (), kwargs or {}))
+
+
+@task_unknown.connect
+def keep_unknown(name: str, message: Any, **_signal: Any) -> None:
+    """Put the arguments of a task that this release does not have onto the stream, which quarantines them.
+
+    They are not taken for trackings, however much they look like some: nobody here knows what they were to do.
+    """
+    if message.delivery_info.get("routing_key") != TRACKING:
+        return
+    payload = message.payload
+    arguments, keywords = payload[:2] if isinstance(payload, list) else (payload.get("args"), payload.get("kwargs"))
+    _append([{"unknown_task": name, "arguments": arguments, "keywords": keywords}])
+
+
+def _calls(task: str, args: Sequence[Any], keywords: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the trackings in the arguments of a task, in pieces of a size that the drain likes; nothing of another."""
+    if task == "track_message":
+        yield dict(zip(FIELDS, args, strict=False)) | dict(keywords)
+    elif task == "track_messages":
+        for given in (*args, *keywords.values()):
+            if isinstance(given, list):
+                yield from (given[start : start + CALL] for start in range(0, len(given), CALL))
+            else:
+                yield given
+
+
+def _append(calls: Iterable[Any]) -> None:
+    bodies = [encode(call) for call in calls]
+    if not bodies:
+        return
+    try:
+        with connect(WorkerSettings.read().redis_url.get_secret_value()) as client:
+            StreamConsumer(client, (MESSAGES,)).append_messages(bodies)
+    except RedisError as error:
+        _log.error("trackings that Celery has given up are lost: Redis did not take them (%s)", type(error).__name__)
+    else:
+        _log.error("trackings that Celery has given up were put onto their stream")
