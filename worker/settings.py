@@ -186,8 +186,8 @@ class WorkerSettings(CommonSettings):
     """Settings of the Celery worker, beat, Flower, and the operator's commands."""
 
     database_url: SecretStr = Field(
-        description="PostgreSQL: postgresql://user:password@host:5432/name. With standbys: several hosts, between commas,"
-        " and ?target_session_attrs=read-write."
+        description="PostgreSQL: postgresql://user:password@host:5432/name. With standbys: several hosts, with commas"
+        " between them, and ?target_session_attrs=read-write."
     )
     broker_url: SecretStr | None = Field(
         None, description="Redis that holds Celery's queues, if it is to be another than the streams' one."
@@ -210,8 +210,8 @@ class WorkerSettings(CommonSettings):
     max_deliveries: int = Field(
         5,
         ge=4,
-        description="Deliveries after which an entry that keeps ending its drain is quarantined. The fourth is the first in"
-        " which it is alone.",
+        description="Deliveries after which an entry that keeps ending its drain is quarantined."
+        " The fourth is the first in which it is alone.",
     )
     park_schedule: Annotated[tuple[Duration, ...], Comma] = Field(
         tuple(timedelta(seconds=s) for s in (5, 15, 60, 300, 900, 3600, 21600)),
