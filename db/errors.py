@@ -22,6 +22,8 @@ class Fault(StrEnum):
 #: an object in use or a lock not had in time, an operator's intervention or a timeout, a read-only standby after a
 #: failover, an idle transaction ended, a unique key lost to a concurrent writer, a system error, a failed fsync.
 _TRANSIENT = ("08", "40", "53", "55", "57", "25006", "25P03", "23505", "58", "F0")
+#: A statement that took longer than it may, or waited for longer.
+QUERY_CANCELED = "57014"
 #: Data exception, integrity constraint violation, program limit exceeded, untranslatable character.
 _DATA = ("22", "23", "54")
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from db.bounces import NO_BOUNCES, BounceRules
 from db.classifying import classify_events
 from db.listmonk import acts
-from db.listmonk.native import Watched
+from db.listmonk.native import WATCHED, Watched
 from db.listmonk.tables import Listmonk, find_listmonk
 from db.models import MessageIds
 from db.outbox import enqueue
@@ -116,10 +116,12 @@ class Results:
             return 0
         return acts.absorb_native(conn, listmonk, engagements, window=self.native_window)
 
-    def watch_native(self, conn: Connection) -> Watched:
+    def watch_native(self, conn: Connection, *, limit: int = WATCHED) -> Watched:
         """Let native rows that came after our events count them, where they are one act.
 
-        A transaction of its own for a few thousand rows; call it again while there are more.
+        A transaction of its own, for up to ``limit`` native rows of each kind; call it again while there are more.
         """
         listmonk = self.listmonk(conn)
-        return acts.watch_native(conn, listmonk, window=self.native_window) if listmonk.present else Watched()
+        if not listmonk.present:
+            return Watched()
+        return acts.watch_native(conn, listmonk, window=self.native_window, limit=limit)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
-from db.errors import Fault, fault_of, sqlstate_of
+from db.errors import QUERY_CANCELED, Fault, fault_of, sqlstate_of
 from db.quarantine import quarantine
 from tasks.eventgrid import malformed
 from tasks.patience import patiently
@@ -24,7 +24,6 @@ _Rows = TypeVar("_Rows")
 UNIQUE_VIOLATION = "23505"
 #: In listmonk's database our rows refer to its campaigns and subscribers.
 FOREIGN_KEY_VIOLATION = "23503"
-QUERY_CANCELED = "57014"
 
 
 class Body(NamedTuple):

@@ -6,11 +6,11 @@ import logging
 import time
 from datetime import timedelta
 
-from db.listmonk.native import Watched
+from db.listmonk.native import WATCHED, Watched
 from db.parking import Swept, put_off, sweep
 from db.tracking import Foreign, adopt_foreign, find_foreign, respell_foreign
 from tasks.context import Context, context
-from tasks.patience import patiently
+from tasks.patience import in_pieces, patiently
 from tasks.settling import release_or_leave, settle
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
@@ -75,14 +75,14 @@ def retry_due(ctx: Context) -> Swept:
     """Try what is due once more."""
     limit = ctx.settings.sweep_limit
 
-    def sweep_due() -> Swept:
+    def sweep_due(rows: int) -> Swept:
         with ctx.engine.begin() as conn:
             return sweep(
                 conn,
                 waits=ctx.settings.park_schedule,
                 jitter=ctx.settings.park_jitter_percent / 100,
                 deadline=ctx.settings.park_deadline,
-                limit=limit,
+                limit=rows,
                 results=ctx.results,
             )
 
@@ -90,7 +90,7 @@ def retry_due(ctx: Context) -> Swept:
         with ctx.engine.begin() as conn:
             return put_off(conn, PUT_OFF)
 
-    while (swept := release_or_leave(sweep_due)) is None:
+    while (swept := release_or_leave(lambda: in_pieces(sweep_due, limit))) is None:
         if limit == 1:
             _log.error("put off %d events that cannot be released, so that others are", patiently(put_off_first))
             return Swept()
@@ -107,19 +107,19 @@ def watch_native() -> str:
 
 def watch(ctx: Context) -> int:
     """Let listmonk's native rows count the events that they are one act with; return how many."""
+
+    def watch_once(rows: int) -> Watched:
+        with ctx.engine.begin() as conn:
+            return ctx.results.watch_native(conn, limit=rows)
+
     absorbed = 0
     until = time.monotonic() + WATCH_RUN.total_seconds()
     while time.monotonic() < until:
-        watched = patiently(lambda: _watch_once(ctx))
+        watched = patiently(lambda: in_pieces(watch_once, WATCHED))
         absorbed += watched.absorbed
         if not watched.more:
             break
     return absorbed
-
-
-def _watch_once(ctx: Context) -> Watched:
-    with ctx.engine.begin() as conn:
-        return ctx.results.watch_native(conn)
 
 
 def _normalise_or_none(text: str) -> str | None:

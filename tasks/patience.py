@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from sqlalchemy.exc import OperationalError
 from tenacity import Retrying, before_sleep_log, retry_if_exception, wait_random_exponential
 
-from db.errors import Fault, fault_of
+from db.errors import QUERY_CANCELED, Fault, fault_of, sqlstate_of
 
 _log = logging.getLogger(__name__)
 
@@ -38,3 +39,23 @@ def patiently(transaction: Callable[[], _Result]) -> _Result:
         sqlalchemy.exc.SQLAlchemyError: the last failure.
     """
     return _retrying(transaction)
+
+
+def in_pieces(transaction: Callable[[int], _Result], most_rows: int) -> _Result:
+    """Run ``transaction`` over up to so many rows; over half as many, again and again, while PostgreSQL ends it as too long.
+
+    What is too much once is too much the next time, and what was left grows meanwhile: without this, a task that had
+    fallen behind would never catch up.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: any other failure; or even one row takes too long.
+    """
+    rows = most_rows
+    while True:
+        try:
+            return transaction(rows)
+        except OperationalError as error:
+            if sqlstate_of(error) != QUERY_CANCELED or rows <= 1:
+                raise
+            rows //= 2
+            _log.warning("a transaction took too long; trying it with %d rows at most", rows)

@@ -58,10 +58,10 @@ def absorb_native(conn: Connection, listmonk: Listmonk, events: Sequence[int], *
     return sum(tally.absorb(conn, events, rules) for tally in _tallies(listmonk))
 
 
-def watch_native(conn: Connection, listmonk: Listmonk, *, window: timedelta) -> Watched:
+def watch_native(conn: Connection, listmonk: Listmonk, *, window: timedelta, limit: int) -> Watched:
     """Let native rows that came after our events count them, where they are one act."""
     rules = Rules(window, listmonk.individual_tracking)
-    watched = [tally.watch(conn, rules) for tally in _tallies(listmonk)]
+    watched = [tally.watch(conn, rules, limit=limit) for tally in _tallies(listmonk)]
     return Watched(sum(each.absorbed for each in watched), any(each.more for each in watched))
 
 

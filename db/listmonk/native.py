@@ -25,8 +25,8 @@ from db.sql import load_queries
 _SLACK: Final = timedelta(minutes=15)
 #: How often the search goes on to events near rows that are near ours. Chains of acts so close to each other are rare.
 _ROUNDS: Final = 5
-#: Native rows looked at in one transaction of the watch.
-_CHUNK: Final = 5000
+#: Most native rows looked at in one transaction of the watch.
+WATCHED: Final = 5000
 #: How many rows back nameless native rows are looked for where listmonk names its readers: they are from before it did.
 _NAMELESS_REACH: Final = 200_000
 
@@ -80,10 +80,10 @@ class Tally:
         conn.execute(self._sql["one_at_a_time"])
         return self._settle(conn, self._acts(conn, "find_ours", ids=ids), rules)
 
-    def watch(self, conn: Connection, rules: Rules) -> Watched:
+    def watch(self, conn: Connection, rules: Rules, *, limit: int) -> Watched:
         """Look at native rows that have come since the last time, and let them count what they are one act with.
 
-        A transaction of its own, for a few thousand rows. Does nothing while another one does it.
+        A transaction of its own, for up to ``limit`` rows. Does nothing while another one does it.
         """
         mark = conn.execute(self._sql["lock_mark"]).one_or_none()
         if mark is None:
@@ -91,15 +91,15 @@ class Tally:
         newest = conn.execute(self._sql["newest_id"]).scalar_one()
         absorbed, seen, more = 0, mark.seen_id, False
         if mark.all_there:
-            native = self._acts(conn, "list_native", after=seen, upto=mark.pending_id, limit=_CHUNK)
+            native = self._acts(conn, "list_native", after=seen, upto=mark.pending_id, limit=limit)
             absorbed += self._absorb_near(conn, native, rules)
-            more = len(native) == _CHUNK
+            more = len(native) == limit
             seen = native[-1].id if more else mark.pending_id
             conn.execute(self._sql["move_mark"], {"seen_id": seen})
             if not more:
                 conn.execute(self._sql["set_pending"], {"newest_id": newest})
         # Rows that may have company still to come: looked at now, so that nobody waits, and again when all are there.
-        native = self._acts(conn, "list_newest_native", after=seen, limit=_CHUNK)
+        native = self._acts(conn, "list_newest_native", after=seen, limit=limit)
         absorbed += self._absorb_near(conn, native, rules)
         return Watched(absorbed, more)
 

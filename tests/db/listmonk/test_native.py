@@ -205,10 +205,7 @@ def test_an_old_event_finds_its_native_row_under_many_newer_ones(engine: Engine,
     assert len([each for each in views(listmonk) if each == (7, 12)]) == 1
 
 
-def test_the_watch_goes_through_many_rows_a_few_at_a_time(
-    engine: Engine, listmonk: Listmonk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("db.listmonk.native._CHUNK", 3)
+def test_the_watch_goes_through_many_rows_a_few_at_a_time(engine: Engine, listmonk: Listmonk) -> None:
     record(engine, *(view(f"v{n}", 20 * n) for n in range(10)))
     for n in range(10):
         fake.view(listmonk, 7, 12, at(20 * n + 1))
@@ -216,7 +213,7 @@ def test_the_watch_goes_through_many_rows_a_few_at_a_time(
     absorbed, rounds, more = 0, 0, True
     while more:  # rows that are known to be all there, three by three, and the newest three each time
         with engine.begin() as conn:
-            watched = Results().watch_native(conn)
+            watched = Results().watch_native(conn, limit=3)
         absorbed, rounds, more = absorbed + watched.absorbed, rounds + 1, watched.more
         _let_time_pass(listmonk)
         assert rounds < 10

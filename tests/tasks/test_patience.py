@@ -1,0 +1,85 @@
+"""Work that has grown too large for one statement is done in smaller pieces, and so is always caught up with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from db.listmonk.native import Watched
+from db.parking import Swept
+from db.results import Results
+from tasks import parked
+from tasks.context import Context
+from tasks.patience import in_pieces
+
+#: More rows than this take longer than a statement may.
+TOO_MANY = 700
+
+
+def run_for(conn: Connection, rows: int) -> None:
+    """Take as long as a statement over so many rows would: longer than it may, if they are too many."""
+    conn.execute(text("SET LOCAL statement_timeout = 20"))
+    conn.execute(text("SELECT pg_sleep(CASE WHEN :rows > :too_many THEN 10 ELSE 0 END)"), vars_of(rows))
+
+
+def vars_of(rows: int) -> dict[str, int]:
+    return {"rows": rows, "too_many": TOO_MANY}
+
+
+def over(ctx: Context, tried: list[int]) -> Callable[[int], int]:
+    def transaction(rows: int) -> int:
+        tried.append(rows)
+        with ctx.engine.begin() as conn:
+            run_for(conn, rows)
+        return rows
+
+    return transaction
+
+
+def test_what_takes_too_long_is_halved_until_it_does_not(ctx: Context) -> None:
+    tried: list[int] = []
+    assert in_pieces(over(ctx, tried), 5000) == 625
+    assert tried == [5000, 2500, 1250, 625]
+
+
+def test_where_even_one_row_takes_too_long_it_says_so(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.tasks.test_patience.TOO_MANY", 0)
+    tried: list[int] = []
+    with pytest.raises(OperationalError, match="statement timeout"):
+        in_pieces(over(ctx, tried), 4)
+    assert tried == [4, 2, 1]
+
+
+def test_any_other_failure_is_not_for_the_number_of_rows(ctx: Context) -> None:
+    def fail(_rows: int) -> None:
+        with ctx.engine.begin() as conn:
+            conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(OperationalError):
+        in_pieces(fail, 4)
+
+
+def test_a_watch_that_has_fallen_behind_catches_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = 3000
+
+    def watch_native(_results: Results, conn: Connection, *, limit: int) -> Watched:
+        nonlocal left
+        run_for(conn, min(limit, left))
+        taken = min(limit, left)
+        left -= taken
+        return Watched(taken, more=left > 0)
+
+    monkeypatch.setattr(Results, "watch_native", watch_native)
+    assert parked.watch(ctx) == 3000
+
+
+def test_a_sweep_that_has_fallen_behind_catches_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep(conn: Connection, *, limit: int, **_settings: object) -> Swept:
+        run_for(conn, limit)
+        return Swept(parked=limit)
+
+    monkeypatch.setattr(parked, "sweep", sweep)
+    assert parked.retry_due(ctx).parked == ctx.settings.sweep_limit // 8
