@@ -8,7 +8,7 @@ ARGS ?=
 RUNS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fmt bench prove lock clean
+.PHONY: help setup demo up test check fmt bench prove load lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: $(READY) ## Measure throughput and latency against their goals
 
 prove: $(READY) ## Prove that nothing is lost, doubled or misattributed, through 100,000 events and 110 faults
 	@$(BIN)/attribution prove $(ARGS)
+
+load: $(READY) ## Load the system to its limit and beyond, and watch its memory
+	@$(BIN)/attribution load $(ARGS)
 	@$(BIN)/pytest --longer tests/interleavings tests/model tests/acceptance/test_sabotage.py
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)

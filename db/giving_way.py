@@ -18,6 +18,6 @@ _QUERIES = load_queries("giving_way.sql")
 def give_way(conn: Connection) -> None:
     """Have the transaction of ``conn`` fail rather than wait for a lock for longer than `LONGEST_WAIT`.
 
-    Call it where the transaction begins. The failure is of a kind that passes, and the transaction is to be tried again.
+    Call it where the transaction begins. The failure is of a kind that passes: the transaction is to be tried again.
     """
     conn.execute(_QUERIES["give_way"], {"longest_wait": str(LONGEST_WAIT)})

@@ -31,8 +31,7 @@ STREAMS = (MESSAGES, EVENTS)
 TASK_RUN = timedelta(seconds=10)
 #: Most entries taken at once where their size is not known: 1 MiB each, they still fit into memory.
 MOST_CLAIMED = 512
-#: Most entries that the task reads at once. It must be done with them before its time limit, however large they are, and
-#: what it takes, the drain processes beside it have to wait for.
+#: Most entries that the task reads at once: what it takes, the drain processes beside it cannot have.
 MOST_READ = 32
 #: How many bytes of a batch an element takes at least, however short it is. An event has a comma in every fifty bytes.
 _ELEMENT_BYTES = 30
@@ -96,7 +95,8 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
     if batch.long and cut_long_call(consumer, batch.entries[0]):
         return Drained()
     try:
-        drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
+        with consumer.holding(batch.entries):
+            drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
     except SQLAlchemyError:
         consumer.give_back(batch.entries)
         raise
@@ -178,13 +178,17 @@ def note_batch(ctx: Context, batch: Batch, drained: Drained) -> None:
     ctx.pace.look(ctx.engine)
 
 
-def drain_each(ctx: Context, batches: Sequence[Batch]) -> Drained:
-    """Work batches one after the other. When one fails, those behind it are handed back untouched.
+def drain_each(ctx: Context, batches: Sequence[Batch], stopping: Callable[[], bool] = lambda: False) -> Drained:
+    """Work batches one after the other. If one fails, those behind it are handed back untouched, as when ``stopping``.
 
     Taking them has counted as a delivery; without that, a fault of PostgreSQL's would be held against innocent entries.
     """
     drained = Drained()
     for position, batch in enumerate(batches):
+        if position and stopping():
+            for untouched in batches[position:]:
+                ctx.consumer.give_back(untouched.entries)
+            break
         try:
             batch = parsed(ctx, batch)
             worked = drain_batch(ctx.consumer, ctx.engine, ctx.pipelines[batch.stream], batch)
@@ -207,7 +211,7 @@ def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) 
             max_deliveries=ctx.settings.max_deliveries,
             count=min(ctx.settings.drain_batch_entries, MOST_CLAIMED),
         )
-        drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes))
+        drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes), stopping)
         for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
             drained += retire_exhausted(
                 ctx.consumer,
@@ -230,13 +234,17 @@ def drain_events() -> str:
     """
     ctx = context()
     ctx.pace.look(ctx.engine)
-    drained = drain_abandoned(ctx)
     until = time.monotonic() + TASK_RUN.total_seconds()
-    while time.monotonic() < until:
+
+    def is_over() -> bool:
+        return time.monotonic() >= until
+
+    drained = drain_abandoned(ctx, is_over)
+    while not is_over():
         entries = ctx.consumer.read(count=ctx.pace.entries(MOST_READ), block=None)
         if not entries:
             break
-        drained += drain_each(ctx, batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes))
+        drained += drain_each(ctx, batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes), is_over)
         if ctx.pace.slowed:
             break  # the next tick takes the next few
     return str(drained)

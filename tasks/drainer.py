@@ -44,7 +44,7 @@ PAUSE_SECONDS = 1.0
 
 
 class Drainer:
-    """One thread reads, a batch ahead; the main thread records; one acknowledges, a batch behind.
+    """One thread reads, a batch ahead; the main thread records; one acknowledges, a batch behind; one holds on to it.
 
     A batch goes from one to the next, so each is acknowledged only after its own commit and re-check.
     """
@@ -53,6 +53,7 @@ class Drainer:
         self._ctx = ctx
         self._parent = parent
         self._stopping = threading.Event()
+        self._over = threading.Event()
         self._ready: queue.Queue[Batch] = queue.Queue(maxsize=1)
         self._acknowledger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="acknowledger")
         self._acknowledging: Future[None] | None = None
@@ -68,6 +69,7 @@ class Drainer:
         self._ctx.pace.look(self._ctx.engine)  # before anything is read: an alarm may be on
         reader = threading.Thread(target=self._read, name="reader", daemon=True)
         reader.start()
+        threading.Thread(target=self._keep_held, name="keeper", daemon=True).start()
         while reader.is_alive() or not self._ready.empty():
             if self._parent is not None and os.getppid() != self._parent and not self._stopping.is_set():
                 _log.warning("the worker that started this drain process is gone; stopping")
@@ -83,6 +85,15 @@ class Drainer:
                 self._ctx.engine
             )  # with nothing to do, too: others may have raised an alarm, or ended it
         self._acknowledger.shutdown()
+        self._over.set()
+
+    def _keep_held(self) -> None:
+        """Keep the batch at hand ours, however long it takes: a process that is gone keeps nothing."""
+        while not self._over.wait(self._ctx.settings.claim_after.total_seconds() / 4):
+            try:
+                self._ctx.consumer.keep_held()
+            except RedisError as error:
+                _log.warning("Redis did not hear that a batch is still being worked (%s)", type(error).__name__)
 
     def _read(self) -> None:
         settings = self._ctx.settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
+from functools import partial
 
 from db.listmonk.native import WATCHED, Watched
 from db.parking import Swept, put_off, sweep
@@ -90,7 +91,7 @@ def retry_due(ctx: Context) -> Swept:
         with ctx.engine.begin() as conn:
             return put_off(conn, PUT_OFF)
 
-    while (swept := release_or_leave(lambda: in_pieces(sweep_due, limit))) is None:
+    while (swept := release_or_leave(partial(in_pieces, sweep_due, limit))) is None:
         if limit == 1:
             _log.error("put off %d events that cannot be released, so that others are", patiently(put_off_first))
             return Swept()

@@ -42,7 +42,7 @@ def patiently(transaction: Callable[[], _Result]) -> _Result:
 
 
 def in_pieces(transaction: Callable[[int], _Result], most_rows: int) -> _Result:
-    """Run ``transaction`` over up to so many rows; over half as many, again and again, while PostgreSQL ends it as too long.
+    """Run ``transaction`` over up to so many rows, and over half as many each time that PostgreSQL ends it as too long.
 
     What is too much once is too much the next time, and what was left grows meanwhile: without this, a task that had
     fallen behind would never catch up.

@@ -203,14 +203,16 @@ def _begins(value: Raw | UnsetType, mark: bytes) -> bool:
 
 
 def _is_complete(event: WireEvent) -> bool:
-    """Tell whether an event has what we look for: a key that is missing may be there in another spelling."""
+    """Tell whether an event has every key that we look for: one that is missing may be there in another spelling."""
     data = event.data
     if not (data.message_id and data.internet_message_id):
         return False
     event_type = event.event_type or event.type
     if event_type == ENGAGEMENT_REPORT:
-        return bool(data.user_action_timestamp and data.engagement_type)
-    return bool(event_type == DELIVERY_REPORT and data.delivery_attempt_timestamp and data.status)
+        act = data.user_action_timestamp and data.engagement_type
+        return bool(act and data.engagement_context is not None and data.user_agent is not None)
+    report = event_type == DELIVERY_REPORT and data.delivery_attempt_timestamp and data.status
+    return bool(report and data.recipient is not None and bytes(data.delivery_status_details))
 
 
 def _respell(data: Mapping[str, Raw]) -> dict[str, Raw]:

@@ -108,9 +108,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            if count := self.garbled.count():
-                _log.warning("answered 400 to %d request(s) that are not HTTP", count)
-            self.send_400_response("Invalid HTTP request received.")
+            self._end_garbled()
         if not (self._head_open or self._body_open) or self.transport.is_closing():
             if self._received_bytes:
                 self._received_bytes = 0
@@ -123,6 +121,14 @@ class _BoundedProtocol(HttpToolsProtocol):
             self.deadlines.watch(self)
         else:
             self.deadlines.forget(self)  # the time for a body runs where it is read
+
+    def _end_garbled(self) -> None:
+        if count := self.garbled.count():
+            _log.warning("ended %d connection(s) on which came what is not HTTP", count)
+        if _is_answering(self.cycle) and not self._body_open:
+            self.cycle.keep_alive = False  # a sound request has its answer first: it may have been stored
+        else:
+            self.send_400_response("Invalid HTTP request received.")
 
     def _parse(self, data: bytes) -> None:
         while data:

@@ -1,14 +1,13 @@
 """Guards for kombu 5.7.0. Each says what goes wrong without it; when its test passes without it, delete it.
 
-A worker ends when Redis goes away while messages are unacknowledged. After a connection error Celery closes a connection
-whose transport has been collected already; restoring the unacknowledged messages then asks that transport for its host
-name, and the AttributeError is not among the errors that the shutdown path ignores. Saying what is true, that the
-connection is gone, lets Celery reconnect; the messages return by the visibility timeout.
+A worker ends when Redis goes away while messages are unacknowledged. After a connection error Celery closes a
+connection whose transport has been collected already; restoring the unacknowledged messages then asks that transport
+for its host name, and the AttributeError is not among the errors that the shutdown path ignores. Saying what is true,
+that the connection is gone, lets Celery reconnect; the messages return by the visibility timeout.
 
-A worker hangs after it was held up, by a message of a hundred megabytes or a frozen machine. It has then missed answers
-to its health checks, and makes its pub/sub connection anew; told of something to read on the old one it reads from the
-new one, which has no timeout, and where nothing may ever come: only other workers' heartbeats would wake it. It reads now
-only what is there.
+A worker hangs after something has held it up, such as a message of a hundred megabytes. It has then missed answers to
+its health checks, and makes its pub/sub connection anew; and it goes on to read from one where nothing has come,
+without a timeout. Only another worker's heartbeat would wake it. With the guard it reads only what is there.
 """
 
 from __future__ import annotations

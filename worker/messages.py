@@ -30,6 +30,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _CLOCK_SLACK = timedelta(days=1)
 #: Longest name of a domain, in characters.
 _LONGEST_DOMAIN = 253
+_UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.ASCII | re.IGNORECASE)
 _LINE = re.compile(rb"[^\r\n]+")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
@@ -200,10 +201,9 @@ def _message_id(wire: _Wire) -> str | None:
 def _uuid(field: str, text: str | None) -> UUID | None:
     if text is None:
         return None
-    try:
-        return UUID(text)
-    except ValueError:
-        raise _Invalid(field, "it is not a UUID") from None
+    if not _UUID.fullmatch(text):  # Python's own reader takes more: underscores, and digits of any script
+        raise _Invalid(field, "it is not a UUID")
+    return UUID(text)
 
 
 def _domain(text: str | None) -> str | None:

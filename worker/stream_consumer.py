@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -93,6 +94,7 @@ class StreamConsumer:
         self._client = client
         self._streams = tuple(streams)
         self._has_read = False
+        self._held: Sequence[Entry] = ()
 
     def read(self, *, count: int, block: timedelta | None, streams: Sequence[str] | None = None) -> list[Entry]:
         """Take up to ``count`` entries of each stream, or of those of ``streams``, that were never taken before.
@@ -132,6 +134,27 @@ class StreamConsumer:
             claimed.exhausted.extend(self._claim(stream, exhausted, idle_ms, deliveries))
             claimed.entries.extend(self._claim(stream, chosen, idle_ms, deliveries))
         return claimed
+
+    @contextmanager
+    def holding(self, entries: Sequence[Entry]) -> Iterator[None]:
+        """Have `keep_held` keep ``entries`` from being taken for abandoned, while they are worked in the context."""
+        self._held = entries
+        try:
+            yield
+        finally:
+            self._held = ()
+
+    def keep_held(self) -> None:
+        """Tell Redis that what is held is still being worked. Any thread may call it.
+
+        A million events may wait for the messages of one entry: to release them takes longer than an entry is left
+        alone. Worked by several processes at once, again and again, it would count as delivered too often.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        for stream, entry_ids in _by_stream(self._held).items():
+            # JUSTID: it is no delivery. What has been acknowledged meanwhile is passed over.
+            pipeline.execute_command("XCLAIM", stream, GROUP, CONSUMER, 0, *entry_ids, "JUSTID")  # type: ignore[no-untyped-call]
+        pipeline.execute()
 
     def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Acknowledge ``entries`` and delete them from their streams.

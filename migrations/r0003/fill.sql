@@ -2,6 +2,8 @@
 -- what they change is added later. The lock comes first: a snapshot taken before it might be of before another's work.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 LOCK TABLE attribution_campaign_counts IN SHARE UPDATE EXCLUSIVE MODE;
+-- Once, and for two sorts of millions of rows.
+SET LOCAL work_mem = '256MB';
 DELETE FROM attribution_count_changes;
 DELETE FROM attribution_campaign_counts;
 DELETE FROM attribution_campaign_people;

@@ -1,4 +1,4 @@
-"""How much memory each process may hold for itself, whatever arrives."""
+"""How much memory each process may hold, whatever arrives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from proof.load.run import Phase
 #: buffers included; Redis holds the backlog, which its limit bounds.
 CEILINGS: Final = {
     "receiver": 256,
-    "worker": 1024,
-    "Celery child": 2560,
-    "drain process": 1024,
+    "worker": 1536,
+    "Celery child": 1536,
+    "drain process": 768,
     "beat": 192,
     "Redis": 3072,
     "PostgreSQL": 2048,

@@ -70,16 +70,17 @@ async def _apply(load: Load, seconds: float) -> tuple[Sender, int]:
 async def _overload(load: Load, phase: Phase) -> None:
     sizes, drained = load.sizes, load.drained_per_second or 0.0
     async with load.sender() as sender:
-        started = time.monotonic()
-        offered = 0
-        highest = 0
+        started = looked_at = time.monotonic()
+        offered = highest = 0
         for block in flow(load.truth, load.chance, _PER_REQUEST):
             for request in block:
                 await asyncio.sleep(started + offered / (sizes.overload * drained) - time.monotonic())
                 await sender.put(request)
                 offered += request.events
+                if time.monotonic() - looked_at > _GLANCE_SECONDS:
+                    looked_at = time.monotonic()
+                    highest = max(highest, load.system.backlog())
             now = time.monotonic()
-            highest = max(highest, load.system.backlog())
             if sender.first_refused_at is not None and now - sender.first_refused_at > sizes.refused_seconds:
                 break
             if sender.first_refused_at is None and now - started > sizes.overload_seconds:

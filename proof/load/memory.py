@@ -1,4 +1,9 @@
-"""How much memory each process has for itself, looked at all the time, and whether it grows."""
+"""How much memory each process holds, looked at all the time, and whether it grows.
+
+Of each process what is resident (RSS); of PostgreSQL's family what it holds together, each shared page counted once
+(PSS). What a process holds alone (USS) would look like growth where there is none: a forked child shares its parent's
+pages until either writes to them, and then both seem to hold more.
+"""
 
 from __future__ import annotations
 
@@ -78,23 +83,24 @@ class MemoryWatch:
 
 
 def _size(pid: int, family: bool) -> int:
-    """Return what a process holds alone or, of a family, what it and its children hold together."""
+    """Return what a process holds or, of a family, what it and its children hold together."""
     size = 0
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for member in [process, *(process.children() if family else ())]:
             with suppress(psutil.NoSuchProcess):
-                size += _own(member, family)
+                size += _held(member, family)
     return size
 
 
-def _own(process: psutil.Process, family: bool) -> int:
+def _held(process: psutil.Process, family: bool) -> int:
+    plain = process.memory_info()
+    if not family:
+        return int(plain.rss)
     try:
-        memory = process.memory_full_info()
-    except psutil.AccessDenied:  # another user's: only root is told more than this
-        plain = process.memory_info()
+        return int(process.memory_full_info().pss)
+    except psutil.AccessDenied:  # another user's: only root is told
         return int(plain.rss - plain.shared)
-    return int(memory.pss if family else memory.uss)
 
 
 def _span(seen: Sequence[tuple[float, int]]) -> Span:

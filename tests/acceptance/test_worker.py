@@ -132,6 +132,7 @@ def test_drain_processes_do_not_outlive_a_killed_worker(start: StartProgram, dat
 def test_a_worker_that_is_stopped_finishes_and_leaves_nothing_running(
     start: StartProgram, database_url: str, redis_url: str, redis_client: redis.Redis, engine: Engine
 ) -> None:
+    StreamConsumer(connect(redis_url), (MESSAGES, EVENTS)).create_group()  # a slow drain may never come to make it
     worker = start_worker(start, database_url, redis_url)
     drains = eventually(lambda: _one(worker.drain_pids()))
     children = worker.children()

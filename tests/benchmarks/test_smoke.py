@@ -29,8 +29,11 @@ _TINY = Sizes(
     warm_up_seconds=0.1,
     parked_besides=100,
     released_messages=10,
-    stored=(200,),
+    besides_parked=200,
     parked=(0, 100),
+    stored=(4_000, 8_000),
+    growth_events=500,
+    growth_trackings=200,
 )
 
 

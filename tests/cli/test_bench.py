@@ -67,6 +67,13 @@ def test_quick_run_judges_nothing(measured: list[str], tmp_path: Path) -> None:
     assert '"met": null' in (tmp_path / "bench.json").read_text()
 
 
+@pytest.mark.parametrize("stored", ["", "x", "0", "5,1", "1,1", "nan", "inf"])
+def test_sizes_that_do_not_grow_are_refused(stored: str) -> None:
+    result = CliRunner().invoke(main, ["bench", "--only", "h", "--stored", stored])
+    assert result.exit_code == 2
+    assert "smallest first" in result.output
+
+
 @pytest.mark.parametrize("only", ["x", "", "a,x"])
 def test_unknown_letter_is_refused_with_those_there_are(only: str) -> None:
     result = CliRunner().invoke(main, ["bench", "--only", only])

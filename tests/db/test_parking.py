@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
@@ -46,6 +46,13 @@ def seconds_to_next_attempt(engine: Engine) -> float:
 def make_due(engine: Engine) -> None:
     with engine.begin() as conn:
         conn.execute(text("UPDATE azure_engagement_events SET next_attempt_at = now() WHERE state = 'parked'"))
+
+
+def expiry(engine: Engine) -> tuple[datetime, str]:
+    """Return when and why the one event expired last."""
+    with engine.begin() as conn:
+        row = conn.execute(text("SELECT expired_at, expired_reason FROM azure_engagement_events")).one()
+        return row.expired_at, row.expired_reason
 
 
 def test_an_event_is_tried_again_on_the_schedule_whose_last_wait_repeats(engine: Engine) -> None:
@@ -148,6 +155,41 @@ def test_an_expired_event_that_is_retried_gets_one_attempt(engine: Engine) -> No
     with engine.begin() as conn:
         assert retry_now(conn, event_ids=["e1"], internet_message_id=None) == 1
     assert swept(engine, deadline=timedelta(0)) == Swept(expired=1)
+
+
+@pytest.mark.parametrize("found_by", ["release", "sweep"])
+def test_an_expired_event_that_is_retried_and_attributed_is_known_to_have_been_revived(
+    engine: Engine, found_by: str
+) -> None:
+    park(engine, "e1")
+    swept(engine, deadline=timedelta(0))
+    expired = expiry(engine)
+    assert expired[1] == "deadline"
+    with engine.begin() as conn:
+        retry_now(conn, event_ids=["e1"], internet_message_id=None)
+        track_messages(conn, [message("<e1@example.com>")])
+    if found_by == "sweep":
+        assert swept(engine, deadline=timedelta(0)) == Swept(attributed=1)
+    else:
+        assert release_in_new_transaction(engine, message_ids([message("<e1@example.com>")])) == 1
+    assert stored(engine)["e1"][0] == "attributed"
+    assert expiry(engine) == expired
+
+
+def test_an_event_that_expires_again_says_when_and_why_it_did_so_last(engine: Engine) -> None:
+    park(engine, "e1")
+    with engine.begin() as conn:
+        expire_now(conn, event_ids=None, internet_message_id=None)
+    first_at, reason = expiry(engine)
+    assert reason == "operator"
+    with engine.begin() as conn:
+        retry_now(conn, event_ids=None, internet_message_id=None)
+    assert swept(engine) == Swept(parked=1)  # within its deadline it goes on waiting, and has expired once
+    assert expiry(engine) == (first_at, "operator")
+    make_due(engine)
+    assert swept(engine, deadline=timedelta(0)) == Swept(expired=1)
+    last_at, reason = expiry(engine)
+    assert (reason, last_at > first_at) == ("deadline", True)
 
 
 def test_what_waits_is_listed_with_its_bookkeeping(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 
 from db.models import MessageIds, TrackedMessage
 from db.parking import release
-from db.tracking import Tracked, adopt_foreign, message_ids, respell_foreign, track_messages
+from db.tracking import Tracked, adopt_foreign, find_foreign, message_ids, respell_foreign, track_messages
 from tests.db.rows import azure_id, click, message, record, stored
 from tests.waiting import eventually
 from worker.message_id import MessageIdInvalid, normalise_message_id
@@ -164,7 +164,11 @@ def adopt(engine: Engine) -> int:
     with engine.begin() as conn:
         respell_foreign(conn, normalise, limit=100)
     with engine.begin() as conn:
-        return release(conn, adopt_foreign(conn, limit=100)).events
+        foreign = find_foreign(conn, limit=100)
+        released = release(conn, foreign.ids)
+    with engine.begin() as conn:
+        adopt_foreign(conn, foreign.rows)
+    return released.events
 
 
 def test_events_of_a_message_that_another_program_tracked_are_released_once(engine: Engine) -> None:

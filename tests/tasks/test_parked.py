@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from sqlalchemy import text
 
-from tasks import parked
+from db.parking import Released, release
+from tasks import parked, settling
 from tasks.context import Context
 from tests.db.rows import stored
 from tests.tasks.payloads import body_of, engagement
@@ -60,3 +63,33 @@ def test_two_sweeps_at_once_do_no_more_than_one(ctx: Context, redis_client: redi
         other.execute(text("SELECT 1 FROM azure_engagement_events FOR UPDATE"))
         assert parked.sweep_parked.run() == "nothing due"
     assert parked.sweep_parked.run() == "parked again 1"
+
+
+def test_however_much_waits_for_foreign_rows_a_sweep_killed_half_way_leaves_the_rest_to_the_next(
+    ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    park(ctx, redis_client, *(f"<m{number}@example.com>" for number in range(8)))
+    execute(
+        ctx,
+        "INSERT INTO azure_message_tracking (azure_message_id, campaign_id, subscriber_id, internet_message_id)"
+        " SELECT gen_random_uuid(), 7, 12, '<m' || n || '@example.com>' FROM generate_series(0, 7) AS n",
+    )
+    monkeypatch.setattr(settling, "IDS", 3)
+    calls: list[int] = []
+
+    def dies_at_the_second(*args: Any, **options: Any) -> Released:
+        calls.append(1)
+        if len(calls) == 2:
+            raise SystemExit
+        return release(*args, **options)
+
+    with monkeypatch.context() as mortal:
+        mortal.setattr(settling, "release", dies_at_the_second)
+        with pytest.raises(SystemExit):
+            parked.sweep_parked.run()
+    states = sorted(state for state, *_ in stored(ctx.engine).values())
+    assert states.count("attributed") + states.count("parked") == 8
+    assert 0 < states.count("attributed") < 8
+    assert parked.sweep_parked.run() == f"released {states.count('parked')}"
+    assert {state for state, *_ in stored(ctx.engine).values()} == {"attributed"}
+    assert parked.sweep_parked.run() == "nothing due"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -100,11 +101,11 @@ def test_while_postgresql_is_away_trackings_move_to_their_stream(
 
 
 def test_while_redis_is_away_as_well_the_task_is_tried_again(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(_body: bytes) -> None:
+    def unreachable(_bodies: Iterable[bytes]) -> None:
         raise redis.ConnectionError
 
     monkeypatch.setattr("tasks.track.work", _away)
-    monkeypatch.setattr(ctx.consumer, "append_message", unreachable)
+    monkeypatch.setattr(ctx.consumer, "append_messages", unreachable)
     asked: list[dict[str, Any]] = []
 
     def retry(**options: Any) -> Retry:

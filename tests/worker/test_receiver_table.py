@@ -160,7 +160,11 @@ HANDSHAKE_ROWS = [
         body=VALIDATION + b" " * 65536,
         events=stored(VALIDATION + b" " * 65536, b"ACS"),
     ),
-    Row("a deleted subscription", sent={"aeg-event-type": "SubscriptionDeletion"}),
+    Row(
+        "a deleted subscription, with whatever came along",
+        sent={"aeg-event-type": "SubscriptionDeletion"},
+        events=stored(EVENT_GRID),
+    ),
     Row(
         "of somebody else",
         path="/eventgrid?code=no-secret-of-ours-at-all",
