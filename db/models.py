@@ -121,10 +121,10 @@ class MessageIds:
         if len(self) <= size:
             yield self
             return
-        for ids in _cut(sorted(self.internet), size):
-            yield MessageIds(internet=frozenset(ids))
-        for ids in _cut(sorted(self.azure), size):
-            yield MessageIds(azure=frozenset(ids))
+        for internet in _cut(sorted(self.internet), size):
+            yield MessageIds(internet=frozenset(internet))
+        for azure in _cut(sorted(self.azure), size):
+            yield MessageIds(azure=frozenset(azure))
 
     def __or__(self, other: MessageIds) -> MessageIds:
         return MessageIds(self.internet | other.internet, self.azure | other.azure)

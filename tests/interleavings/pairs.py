@@ -12,8 +12,8 @@ from tests.interleavings.stage import Schedule, Stage, Work
 from tests.interleavings.truth import Truth, check
 from tests.interleavings.works import make_due, sweep, watch
 
-#: Crossings that are played of each pair in each order, drawn by chance, where there is no time for all.
-_SAMPLE = 4
+#: Crossings that are played of each pair in each order, drawn by chance from all, and how many where it may take longer.
+_SAMPLE, _LARGER_SAMPLE = 4, 150
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ def play_through(stage: Stage, pair: Pair, *, swapped: bool, longer: bool) -> No
     stage.set_scene(*pair.before)
     sides = [pair.other, pair.one] if swapped else [pair.one, pair.other]
     crossings = list(_crossings(*_halt(stage, pair, sides)))
-    if not longer:
-        crossings = Random(f"{pair.name} {swapped}").sample(crossings, _SAMPLE)
-    for schedule in crossings:
+    drawn = min(_LARGER_SAMPLE if longer else _SAMPLE, len(crossings))
+    for schedule in Random(f"{pair.name} {swapped}").sample(crossings, drawn):
         perform(stage, pair, sides, schedule)
 
 
