@@ -33,14 +33,17 @@ SELECT e.id, r.campaign_id, coalesce(e.subscriber_id, e.link_subscriber_id) AS s
  WHERE r.id = ANY(CAST(:ids AS bigint[]));
 
 -- name: find_ours_of_readers
--- Reader by reader: given as `= ANY`, readers would be looked up in a BRIN index, which is read through for each of them.
--- The time, too, is said only in a form that no index serves, for the same would happen to it.
-SELECT e.id, r.campaign_id, coalesce(e.subscriber_id, e.link_subscriber_id) AS subscriber_id,
-       {link_id} AS link_id, r.created_at
+-- Reader by reader, which OFFSET 0 insists on: given as `= ANY`, readers would be looked up in a BRIN index, which is read
+-- through for each of them; joined freely, the table is read whole, or stretch by stretch of time, again for each reader.
+SELECT e.id, r.campaign_id, e.reader_id AS subscriber_id, {link_id} AS link_id, r.created_at
   FROM unnest(CAST(:subscribers AS integer[])) AS reader (id)
-  JOIN azure_engagement_events AS e ON e.subscriber_id = reader.id AND e.engagement_type = '{engagement_type}'
-  JOIN {results} AS r ON r.id = -e.id
- WHERE e.campaign_id = ANY(CAST(:campaigns AS integer[])) AND e.event_timestamp <@ CAST(:spans AS tstzmultirange);
+ CROSS JOIN LATERAL (
+       SELECT e.id, coalesce(e.subscriber_id, e.link_subscriber_id) AS reader_id
+         FROM azure_engagement_events AS e
+        WHERE e.subscriber_id = reader.id AND e.engagement_type = '{engagement_type}'
+          AND e.campaign_id = ANY(CAST(:campaigns AS integer[])) AND e.event_timestamp <@ CAST(:spans AS tstzmultirange)
+       OFFSET 0) AS e
+  JOIN {results} AS r ON r.id = -e.id;
 
 -- name: find_ours_since
 SELECT e.id, r.campaign_id, coalesce(e.subscriber_id, e.link_subscriber_id) AS subscriber_id,
