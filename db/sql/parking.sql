@@ -12,7 +12,8 @@
 --
 -- At most :limit (NULL: all) are found by either kind of id, in whatever order, and only then locked in theirs: sorted
 -- first, every piece of a million would sort the rest of the million. How many were found by one kind is told even where
--- another transaction was quicker with all of them: if it was :limit, there may be more.
+-- another transaction was quicker with all of them: if it was :limit, there may be more. By Azure's id nothing is looked for
+-- before all that the Message-ID names has been found, which has precedence.
 WITH by_internet AS (
     SELECT e.id, t.campaign_id, t.subscriber_id,
            CASE t.learned_id WHEN 'internet_message_id' THEN 'delivery_report'::attribution_key
@@ -31,6 +32,7 @@ WITH by_internet AS (
       JOIN azure_message_tracking AS t ON t.azure_message_id = e.azure_message_id
      WHERE e.azure_message_id = ANY(ARRAY(SELECT CAST(string_to_table(:azure_message_ids, E'\n') AS uuid)))
        AND e.state <> 'attributed'
+       AND coalesce((SELECT count(*) FROM by_internet) < CAST(:limit AS bigint), true)
        {still_there}
      LIMIT :limit
 ), found AS (

@@ -19,9 +19,9 @@ class Sizes:
     #: longest that it may take to get there.
     overload: float = 3.0
     refused_seconds: float = 20.0
-    overload_seconds: float = 300.0
+    overload_seconds: float = 900.0
     #: The backlog limit of the receiver, in entries.
-    backlog_limit: int = 20_000
+    backlog_limit: int = 10_000
     #: Event Grid's own waits before it tries again are taken times this.
     haste: float = 1.0
     #: Events that come at once, and how often.
@@ -34,7 +34,7 @@ class Sizes:
     parked: int = 1_000_000
     per_message: int = 10_000
     #: Longest that the system may take to come to rest.
-    patience_seconds: float = 900.0
+    patience_seconds: float = 1800.0
     #: Connections that the load comes over.
     connections: int = 32
     #: Drain processes of the worker.

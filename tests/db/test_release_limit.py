@@ -62,6 +62,20 @@ def test_a_release_that_finds_all_taken_by_another_just_now_still_says_that_ther
     assert released(engine, limit=3).events == 2
 
 
+def test_in_pieces_as_well_the_message_id_has_precedence_over_azures_own(engine: Engine) -> None:
+    """Most name a message by its Message-ID, and another one by Azure's id, and would be found by that first."""
+    messages = [message("<m@example.com>", campaign=1), message(None, campaign=2, azure=azure_id(1))]
+    with engine.begin() as conn:
+        record(conn, click("first", "<m@example.com>"), click("second", "<m@example.com>"))
+        record(conn, *(click(f"e{number}", "<m@example.com>", azure_id(1)) for number in range(5)))
+        track_messages(conn, messages)
+    more = True
+    while more:
+        with engine.begin() as conn:
+            more = release(conn, message_ids(messages), limit=2).more
+    assert {row[1:] for row in stored(engine).values()} == {(1, 12, "internet_message_id")}
+
+
 def test_many_ids_come_in_pieces_of_neighbours_the_internets_first() -> None:
     internet = frozenset(f"<{number}@example.com>" for number in range(5))
     ids = MessageIds(internet, frozenset({azure_id(1), azure_id(2)}))

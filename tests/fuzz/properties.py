@@ -38,7 +38,7 @@ _KINDS_OF_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def check_events(body: bytes) -> None:
-    """Of a body nothing is lost and nothing is made up; what becomes a row can be stored; and how it is spelt is one."""
+    """Nothing of a body is lost or made up; what becomes a row can be stored; and its spelling changes nothing."""
     parsed = _parse(body)
     rows = [*parsed.engagements, *parsed.deliveries]
     for row in rows:
@@ -76,13 +76,11 @@ def check_trackings(body: bytes) -> None:
 
 
 def check_message_id(text: bytes) -> None:
-    """A Message-ID has one spelling, which fits its column; whatever is none is refused in a sentence."""
+    """A Message-ID has one spelling, which fits its column; whatever is none is refused."""
     given = text.decode("utf-8", "replace")
     try:
         spelt = normalise_message_id(given)
-    except MessageIdInvalid as error:
-        assert str(error)
-        assert not given.strip() or given.strip() not in str(error)
+    except MessageIdInvalid:
         return
     assert normalise_message_id(spelt) == spelt
     assert 2 < len(spelt) <= LONGEST_MESSAGE_ID
@@ -112,7 +110,7 @@ def check_split(body: bytes) -> None:
     parts = split_parts(body)
     assert len(parts) > 0
     assert all(part in body for part in parts)
-    assert holds_more_parts(body, len(parts)) is False
+    assert parts == [body] or not holds_more_parts(body, len(parts))
     try:
         read = _KINDS_OF_PARTS(body)
     except (ValueError, RecursionError):

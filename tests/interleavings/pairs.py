@@ -12,7 +12,7 @@ from tests.interleavings.stage import Schedule, Stage, Work
 from tests.interleavings.truth import Truth, check
 from tests.interleavings.works import make_due, sweep, watch
 
-#: Crossings that are played of each pair in each order, drawn by chance from all, and how many where it may take longer.
+#: Crossings that are played of each pair in each order, drawn by chance, and how many where it may take longer.
 _SAMPLE, _LARGER_SAMPLE = 4, 150
 
 
