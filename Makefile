@@ -8,7 +8,7 @@ ARGS ?=
 RUNS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fmt bench prove load lock clean
+.PHONY: help setup demo up test check fmt bench prove load fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ prove: $(READY) ## Prove that nothing is lost, doubled or misattributed, through
 load: $(READY) ## Load the system to its limit and beyond, and watch its memory
 	@$(BIN)/attribution load $(ARGS)
 	@$(BIN)/pytest --longer tests/interleavings tests/model tests/acceptance/test_sabotage.py
+
+fuzz: $(READY) ## Look for bytes that break a parser, for a minute; ARGS="--seconds 600 events" looks longer
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

@@ -111,12 +111,12 @@ def _without_readers(text: str, readers: Collection[str]) -> str:
 
 
 def _is_personal(parameter: str, names: Collection[str], readers: Collection[str]) -> bool:
-    name, _, value = parameter.removeprefix("amp;").partition("=")
-    value = unquote_plus(unquote_plus(value))
+    name, _, _ = parameter.removeprefix("amp;").partition("=")
+    said = unquote_plus(unquote_plus(parameter))  # a reader may stand there alone, without a name
     return (
         unquote_plus(name).lower() in names
-        or any(reader in value.lower() for reader in readers)
-        or ("@" in value and _ADDRESS.search(value) is not None)
+        or any(reader in said.lower() for reader in readers)
+        or ("@" in said and _ADDRESS.search(said) is not None)
     )
 
 

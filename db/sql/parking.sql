@@ -154,11 +154,14 @@ UPDATE {events} AS e
  WHERE e.id = chosen.id;
 
 -- name: expire_now
+-- Not those whose message is tracked: the next sweep attributes them, and nobody else would revive them any more.
 UPDATE {events} AS e
    SET state = 'expired', next_attempt_at = NULL, expired_at = now(), expired_reason = 'operator'
-  FROM (SELECT id FROM {events}
+  FROM (SELECT id FROM {events} AS p
          WHERE state = 'parked'
+           AND NOT EXISTS (SELECT FROM azure_message_tracking AS t WHERE t.internet_message_id = p.internet_message_id)
+           AND NOT EXISTS (SELECT FROM azure_message_tracking AS t WHERE t.azure_message_id = p.azure_message_id)
            AND (CAST(:event_ids AS text[]) IS NULL OR event_id = ANY(CAST(:event_ids AS text[])))
-           AND (CAST(:internet_message_id AS text) IS NULL OR internet_message_id = :internet_message_id)
+           AND (CAST(:internet_message_id AS text) IS NULL OR p.internet_message_id = :internet_message_id)
          ORDER BY id FOR UPDATE) AS chosen
  WHERE e.id = chosen.id;

@@ -12,8 +12,6 @@ from proof.load.traffic import flow
 
 #: Events in one request: Event Grid's default is one, and whoever sends much sets it higher.
 _PER_REQUEST = (1, 100)
-#: In the overload: few, for it is the number of requests that the backlog limit counts.
-_FEW_PER_REQUEST = (1, 20)
 #: Seconds between two looks at the backlog.
 _GLANCE_SECONDS = 0.02
 #: Share of the time before the rate is measured.
@@ -74,7 +72,7 @@ async def _overload(load: Load, phase: Phase) -> None:
     async with load.sender() as sender:
         started = looked_at = time.monotonic()
         offered = highest = 0
-        for block in flow(load.truth, load.chance, _FEW_PER_REQUEST):
+        for block in flow(load.truth, load.chance, _PER_REQUEST):
             for request in block:
                 await asyncio.sleep(started + offered / (sizes.overload * drained) - time.monotonic())
                 await sender.put(request)

@@ -21,7 +21,7 @@ class Sizes:
     refused_seconds: float = 20.0
     overload_seconds: float = 900.0
     #: The backlog limit of the receiver, in entries.
-    backlog_limit: int = 10_000
+    backlog_limit: int = 5_000
     #: Event Grid's own waits before it tries again are taken times this.
     haste: float = 1.0
     #: Events that come at once, and how often.

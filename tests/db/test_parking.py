@@ -203,3 +203,12 @@ def test_what_waits_is_listed_with_its_bookkeeping(engine: Engine) -> None:
         assert rest.event_id == second.event_id
         waiting = count_waiting(conn)
     assert waiting == Waiting(parked=2, expired=0, oldest_parked_at=first.created_at)
+
+
+def test_an_event_whose_message_is_tracked_is_not_given_up_for_nobody_would_revive_it(engine: Engine) -> None:
+    with engine.begin() as conn:
+        record(conn, click("known"), click("unknown", "<u@example.com>"))
+        track_messages(conn, [message()])  # by a process that was killed before its release, say
+        assert expire_now(conn, event_ids=None, internet_message_id=None) == 1
+    states = {event_id: row[0] for event_id, row in stored(engine).items()}
+    assert states == {"known": "parked", "unknown": "expired"}

@@ -55,16 +55,9 @@ def _fuzz(name: str, seconds: int) -> bool:
         print(f"{name}: {seconds} s", flush=True)
         words = Path(folder, "words")
         words.write_text("".join(f'"{word}"\n' for word in WORDS))
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fuzz.target",
-            name,
-            corpus,
-            f"-max_total_time={seconds}",
-            f"-dict={words}",
-        ]
-        command += [f"-artifact_prefix={found}/", f"-timeout={_ONE_INPUT_SECONDS}", f"-max_len={2 * LARGEST_SEED}"]
+        command = [sys.executable, "-m", "tests.fuzz.target", name, str(found), str(corpus), f"-dict={words}"]
+        command += [f"-max_total_time={seconds}", f"-timeout={_ONE_INPUT_SECONDS}", f"-max_len={2 * LARGEST_SEED}"]
+        command += [f"-artifact_prefix={found}/"]
         held = subprocess.run(command, check=False).returncode == 0
     if not any(found.iterdir()):
         found.rmdir()

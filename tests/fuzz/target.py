@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 #: What is instrumented, so that its branches guide the fuzzer. Nothing of it may be imported before.
@@ -19,12 +21,20 @@ _PACKAGES: Final = [
 
 
 def main() -> None:
-    """Fuzz one property until libFuzzer ends the process."""
-    name, *arguments = sys.argv[1:]
+    """Fuzz one property until libFuzzer ends the process. What breaks it is written into the folder ``found``."""
+    name, found, *arguments = sys.argv[1:]
     atheris: Any = importlib.import_module("atheris")  # not there on every platform, and without types
     with atheris.instrument_imports(include=_PACKAGES):
         from tests.fuzz.properties import PROPERTIES
-    atheris.Setup([sys.argv[0], *arguments], PROPERTIES[name])
+
+    def check(data: bytes) -> None:
+        try:
+            PROPERTIES[name](data)
+        except BaseException:  # libFuzzer writes it as well, mostly
+            Path(found, hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+            raise
+
+    atheris.Setup([sys.argv[0], *arguments], check)
     atheris.Fuzz()
 
 

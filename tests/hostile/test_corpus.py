@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.hostile.case import EVENT_SECRET, MESSAGE_SECRET, Case, Found
-from tests.hostile.corpus import CORPUS
+from tests.acceptance.programs import Program
+from tests.hostile.bad_events import BAD_EVENTS
+from tests.hostile.bad_requests import BAD_REQUESTS
+from tests.hostile.bad_trackings import BAD_TRACKINGS
+from tests.hostile.case import EVENT_SECRET, MESSAGE_SECRET, Added, Case, Found, Http, Raw, Task
+from tests.hostile.corpus import CORPUS, LEAST
 from tests.hostile.outcome import Outcome, key
 
 every_row = pytest.mark.parametrize("case", CORPUS.values(), ids=str)
@@ -52,10 +57,26 @@ def test_row_of_the_hostile_corpus(case: Case, outcome: Outcome) -> None:
     assert outcome.events.get(f"{case.name}/next") == ["attributed"]
 
 
-def test_there_are_enough_rows_and_each_has_its_own_name() -> None:
-    assert len(CORPUS) >= 60
-    assert all(name == case.name for name, case in CORPUS.items())
-    assert {type(case.sent).__name__ for case in CORPUS.values()} == {"Http", "Raw", "Added", "Task"}
+def test_there_are_enough_rows_for_every_door_and_one_at_least_for_each_bad_input_that_must_be_answered() -> None:
+    assert len(LEAST) == 20
+    assert len(CORPUS) == len([*BAD_EVENTS, *BAD_TRACKINGS, *BAD_REQUESTS]) >= 300, "each has a name of its own"
+    assert {name for names in LEAST.values() for name in names} <= CORPUS.keys()
+    assert {type(case.sent) for case in CORPUS.values()} == {Http, Raw, Added, Task}
+
+
+@pytest.mark.parametrize("secrets", ["", " , "], ids=["none", "blank"])
+def test_a_receiver_whose_own_secret_is_missing_does_not_start_and_says_what_to_do(
+    secrets: str, redis_url: str, tmp_path: Path
+) -> None:
+    """A proxy in front of it answers 502 or 503 then, and Event Grid tries again. With 401 the events would be gone."""
+    environment = {"ATTRIBUTION_REDIS_URL": redis_url, "ATTRIBUTION_EVENT_SECRETS": secrets}
+    receiver = Program("receiver", environment=environment, folder=tmp_path)
+    try:
+        assert receiver.process.wait(60) == 2
+    finally:
+        receiver.end()
+    assert "set ATTRIBUTION_EVENT_SECRETS" in receiver.log
+    assert "Traceback" not in receiver.log
 
 
 def test_nothing_is_there_that_no_row_tells_of(outcome: Outcome) -> None:

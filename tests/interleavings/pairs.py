@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
+
+import pytest
 
 from tests.interleavings.actors import Actor
 from tests.interleavings.stage import Schedule, Stage, Work
@@ -24,7 +26,8 @@ class Pair:
 
     ``afterwards`` is what production runs before the truth can be expected, where that is not the two alone: a sweep
     that adopts foreign rows, a watch of native ones. ``passing`` are SQLSTATEs that may occur on the way, because
-    production expects them and tries again; a deadlock is never one.
+    production expects them and tries again; a deadlock is never one. ``rare`` pairs have many statements: they are
+    played only where it may take longer.
     """
 
     name: str
@@ -33,7 +36,8 @@ class Pair:
     truth: Truth | Sequence[Truth]
     before: Sequence[Work] = ()
     afterwards: Sequence[Work] = ()
-    passing: Collection[str] = field(default=())
+    passing: Collection[str] = ()
+    rare: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -41,6 +45,8 @@ class Pair:
 
 def play_through(stage: Stage, pair: Pair, *, swapped: bool, longer: bool) -> None:
     """Play a pair in every order, with one side or, ``swapped``, the other first."""
+    if pair.rare and not longer:
+        pytest.skip("Two operators' long runs at once: with --longer.")
     stage.set_scene(*pair.before)
     sides = [pair.other, pair.one] if swapped else [pair.one, pair.other]
     crossings = list(_crossings(*_halt(stage, pair, sides)))

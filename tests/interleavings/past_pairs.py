@@ -101,6 +101,7 @@ PAIRS = [
     ),
     Pair(
         "replay and replay",
+        rare=True,
         before=[archived(*_LOST, trackings=_MAILS)],
         one=replay,
         other=replay,
@@ -108,6 +109,7 @@ PAIRS = [
     ),
     Pair(
         "replay and sweep",
+        rare=True,
         before=[drain(*_LOST[:2]), archived(*_LOST, trackings=_MAILS), make_due],
         one=replay,
         other=sweep,
@@ -124,6 +126,7 @@ PAIRS = [
     *_adopted("2", "1"),
     Pair(
         "import and import, of the same log",
+        rare=True,
         before=[track(*_MAILS), _stored(B, 0.123), _stored(A, 0.5), logged(*_DATED, delivered(A, "3"))],
         one=bring_in,
         other=bring_in,
@@ -132,6 +135,7 @@ PAIRS = [
     ),
     Pair(
         "import and backfill, of the same log",
+        rare=True,
         before=[track(*_MAILS), _stored(B, 0.123), _stored(A, 0.5), logged(*_DATED)],
         one=bring_in,
         other=backfill,
@@ -168,6 +172,7 @@ PAIRS = [
     ),
     Pair(
         "backfill and replay",
+        rare=True,
         before=[_replaced(_OLD_B, _OLD_A), drain(*_OLD[:2]), logged(*_OLD), archived(*reversed(_OLD))],
         one=backfill,
         other=replay,

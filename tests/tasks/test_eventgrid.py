@@ -137,6 +137,19 @@ def test_the_timestamp_key_is_found_in_any_case(key: str) -> None:
     assert one_engagement(event).event_timestamp == datetime(2026, 1, 10, 10, 26, 40, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("key", ["engagementContext", "userAgent"])
+def test_a_single_key_of_an_engagement_report_in_another_case_is_found(key: str) -> None:
+    data: dict[str, Any] = {key: ..., key.upper(): "https://www.example.com/another"}
+    event = one_engagement(engagement(**data))
+    assert "https://www.example.com/another" in (event.engagement_context, event.user_agent)
+
+
+def test_a_single_key_of_a_delivery_report_in_another_case_is_found() -> None:
+    assert one_delivery(delivery(recipient=..., Recipient="ada@example.com")).recipient_domain == "example.com"
+    details = one_delivery(delivery(deliveryStatusDetails=..., DeliveryStatusDetails="550 5.1.1"))
+    assert details.status_reason == "550 5.1.1"
+
+
 @pytest.mark.parametrize(
     ("text", "instant"),
     [
