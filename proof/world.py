@@ -53,8 +53,8 @@ PAIRS: Final = (
 #: Made in a folder of ours, so that no other is ever removed.
 _MARK: Final = "proof"
 
-#: What a stranger's PostgreSQL would have, but for its size. Deadlocks are noticed sooner, so that more of them happen.
-_POSTGRES: Final = {"max_connections": "40", "deadlock_timeout": "100ms", "superuser_reserved_connections": "0"}
+#: What a stranger's PostgreSQL would have, but for its size.
+_POSTGRES: Final = {"max_connections": "40", "superuser_reserved_connections": "0"}
 _REDIS: Final[Mapping[str, str]] = {"maxmemory": "2gb"}
 #: Everything that waits does so for seconds, in place of minutes and days: a proof must come to its end.
 _SETTINGS: Final = {

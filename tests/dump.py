@@ -8,6 +8,8 @@ from sqlalchemy import Engine, text
 
 #: What says that a run took place, and nothing else.
 RUNS = frozenset({"attribution_runs", "attribution_imports"})
+#: Where each change to events and messages is noted until it is counted, though it be undone by the next.
+COUNTS = frozenset({"attribution_count_changes"})
 
 
 def dump(engine: Engine, *, without: Collection[str] = ()) -> dict[str, list[str]]:
