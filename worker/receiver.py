@@ -1,6 +1,7 @@
 """The receiver: a small HTTP server between Event Grid and the streams.
 
-``python -m worker.receiver`` starts it; ``uvicorn --factory worker.receiver:create_app`` does, too.
+``python -m worker.receiver`` starts it. ``uvicorn --factory worker.receiver:create_app`` does, too, for trials:
+it has none of the bounds of worker/connections.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -26,15 +27,13 @@ _ROOM_SECONDS: Final = 0.05
 _BROKER_SECONDS: Final = 120
 
 
-def million(load: Load) -> list[Phase]:
+def million(load: Load) -> Iterator[Phase]:
     """Park and release by both doors that take a call of any size, in both shapes: many messages, and few."""
-    phases = []
     for door in _DOORS:
         for per_message in (1, load.sizes.per_message):
             with load.phase(f"{load.sizes.parked:,} parked, {per_message:,} a message, {door} door") as phase:
                 _park_and_release(load, phase, door, load.truth.park(load.sizes.parked, per_message))
-            phases.append(phase)
-    return phases
+            yield phase
 
 
 def _park_and_release(load: Load, phase: Phase, door: str, parked: Parked) -> None:

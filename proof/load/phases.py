@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from proof.load.run import Load, Phase
 from proof.load.sizes import Sizes
 from proof.load.system import system
 
-PHASES: Final[Mapping[str, Callable[[Load], list[Phase]]]] = {
+PHASES: Final[Mapping[str, Callable[[Load], Iterable[Phase]]]] = {
     "limit": limit,
     "overload": overload,
     "bursts": bursts,
