@@ -95,7 +95,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Give a caller that says nothing the time that it would have between two requests."""
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._wait_for_a_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -113,6 +113,8 @@ class _BoundedProtocol(HttpToolsProtocol):
             if self._received_bytes:
                 self._received_bytes = 0
                 self.deadlines.forget(self)
+            if not _is_answering(self.cycle):  # it was an empty line, or the last that nobody waited for
+                self._wait_for_a_request()
             return
         self._received_bytes += len(data)
         if self._received_bytes > (_HEAD_BYTES if self._head_open else self.most_bytes):
@@ -121,6 +123,10 @@ class _BoundedProtocol(HttpToolsProtocol):
             self.deadlines.watch(self)
         else:
             self.deadlines.forget(self)  # the time for a body runs where it is read
+
+    def _wait_for_a_request(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _end_garbled(self) -> None:
         if count := self.garbled.count():

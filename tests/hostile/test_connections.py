@@ -104,10 +104,14 @@ def test_the_head_of_a_second_request_has_its_own_time(caller: Caller) -> None:
         assert receive_to_the_end(connection).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sent", [b"", b"\r\n\r\n", request_bytes("GET", "/healthz")], ids=["nothing", "lines", "one"])
+def test_a_connection_on_which_nothing_comes_any_more_is_closed(
+    sent: bytes, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("worker.receiver._KEEP_ALIVE_SECONDS", 0.2)
     with serving(receiver_settings(redis_url)) as caller, caller.connect() as connection:
-        assert receive_to_the_end(connection) == b""
+        connection.sendall(sent)
+        assert receive_to_the_end(connection).count(b"HTTP/1.1 200 OK") == sent.count(b"GET")
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET /healthz HTTP/1.1\r\nA: ", b"GET /healthz HTTP/1.1\r\nA"])
