@@ -40,10 +40,10 @@ bench: $(READY) ## Measure throughput and latency against their goals
 
 prove: $(READY) ## Prove that nothing is lost, doubled or misattributed, through 100,000 events and 110 faults
 	@$(BIN)/attribution prove $(ARGS)
+	@$(BIN)/pytest --longer tests/interleavings tests/model tests/acceptance/test_sabotage.py
 
 load: $(READY) ## Load the system to its limit and beyond, and watch its memory
 	@$(BIN)/attribution load $(ARGS)
-	@$(BIN)/pytest --longer tests/interleavings tests/model tests/acceptance/test_sabotage.py
 
 fuzz: $(READY) ## Look for bytes that break a parser, for a minute; ARGS="--seconds 600 events" looks longer
 	@$(BIN)/python -m tests.fuzz $(ARGS)
