@@ -68,7 +68,8 @@ class Pace:
         recorded = sum(drained.attributed.values()) + drained.parked + drained.duplicates
         seen.events = recorded + drained.ignored + sum(drained.quarantined.values())
         self._seen += seen
-        if not self.slowed and seen.events >= self._rule.least and seen.share(self._accepted) > self._rule.share:
+        enough = not self.slowed and self._seen.events >= self._rule.least
+        if enough and self._seen.share(self._accepted) > self._rule.share:
             self._look_at = 0.0  # at once, before the next batch is read
 
     def look(self, engine: Engine) -> None:

@@ -85,7 +85,7 @@ def test_what_waits_is_shown_with_its_last_error(engine: Engine) -> None:
     assert lines[str(waiting.id)].split()[1] == "2"
     assert "given up" in lines[str(given_up.id)]
     assert "under way" in lines[str(under_way.id)]
-    assert "410" not in shown
+    assert "answered 410" not in shown
     assert "2 batches more" in attribution("--limit", "1").output
 
 

@@ -72,6 +72,15 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection((HOST, port), timeout=PATIENCE)
 
 
+def is_reset_at_once(port: int) -> bool:
+    """Connect to ``port``, and say whether the connection was reset: while it was made, or soon after."""
+    try:
+        with connect(port) as connection:
+            return was_reset(connection)
+    except ConnectionResetError:
+        return True
+
+
 def receive(connection: socket.socket, count: int) -> bytes:
     """Return exactly ``count`` bytes, or fewer if the other end has ended its half."""
     received = b""

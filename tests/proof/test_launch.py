@@ -153,7 +153,7 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
         "ATTRIBUTION_DATABASE_URL": database_url,
         "ATTRIBUTION_REDIS_URL": redis_url,
         "ATTRIBUTION_CLAIM_AFTER": "0.5",
-        "ATTRIBUTION_MAX_DELIVERIES": "2",
+        "ATTRIBUTION_MAX_DELIVERIES": "4",
         "ATTRIBUTION_DRAIN_PROCESSES": "1",
     }
 

@@ -697,7 +697,7 @@ def test_beat_asks_each_second_if_a_webhook_is_configured_and_else_never(monkeyp
     monkeypatch.setenv("ATTRIBUTION_WEBHOOK_URL", "https://hooks.example.com/")
     monkeypatch.setenv("ATTRIBUTION_WEBHOOK_SECRETS", SECRET)
     entry = runpy.run_path(str(CELERY))["beat_schedule"]["webhooks"]
-    assert (entry["task"], entry["schedule"]) == ("send_webhooks", 1.0)
+    assert (entry["task"], entry["schedule"].run_every) == ("send_webhooks", timedelta(seconds=1))
 
 
 def test_a_run_ends_before_celery_would_end_it_and_a_lease_after_celery_has(monkeypatch: pytest.MonkeyPatch) -> None:
