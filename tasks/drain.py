@@ -29,8 +29,6 @@ STREAMS = (MESSAGES, EVENTS)
 
 #: Longest run of the task. The drain processes do the steady work; the task is their second trigger.
 TASK_RUN = timedelta(seconds=10)
-#: Most entries taken at once where their size is not known: 1 MiB each, they still fit into memory.
-MOST_CLAIMED = 512
 #: Most entries that the task reads at once: what it takes, the drain processes beside it cannot have.
 MOST_READ = 32
 #: How many bytes of a batch an element takes at least, however short it is. An event has a comma in every fifty bytes.
@@ -209,7 +207,7 @@ def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) 
         claimed = ctx.consumer.claim(
             min_idle=ctx.settings.claim_after,
             max_deliveries=ctx.settings.max_deliveries,
-            count=min(ctx.settings.drain_batch_entries, MOST_CLAIMED),
+            count=ctx.settings.drain_batch_entries,
         )
         drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes), stopping)
         for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
@@ -220,7 +218,7 @@ def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) 
                 batch.entries,
                 max_deliveries=ctx.settings.max_deliveries,
             )
-        if not claimed.entries:
+        if not (claimed.entries or claimed.exhausted):
             break
     return drained
 
@@ -234,6 +232,7 @@ def drain_events() -> str:
     """
     ctx = context()
     ctx.pace.look(ctx.engine)
+    max_bytes = ctx.settings.drain_batch_bytes
     until = time.monotonic() + TASK_RUN.total_seconds()
 
     def is_over() -> bool:
@@ -241,10 +240,11 @@ def drain_events() -> str:
 
     drained = drain_abandoned(ctx, is_over)
     while not is_over():
-        entries = ctx.consumer.read(count=ctx.pace.entries(MOST_READ), block=None)
+        most, bytes_of_them = ctx.pace.limit(MOST_READ, max_bytes)
+        entries = ctx.consumer.read(count=most, max_bytes=bytes_of_them, block=None)
         if not entries:
             break
-        drained += drain_each(ctx, batches_of(entries, max_bytes=ctx.settings.drain_batch_bytes), is_over)
+        drained += drain_each(ctx, batches_of(entries, max_bytes=max_bytes), is_over)
         if ctx.pace.slowed:
             break  # the next tick takes the next few
     return str(drained)

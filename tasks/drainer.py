@@ -37,7 +37,8 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait for new entries in one read: how soon the process notices that it is to stop.
 BLOCK = timedelta(seconds=1)
-#: Entries in the first read, when it is not known yet how large they are.
+#: Entries in the first read. The next may have four times as many, and so on: whether they can be read at all is known
+#: only when some have been.
 FIRST_READ = 100
 #: Pause after Redis or PostgreSQL failed.
 PAUSE_SECONDS = 1.0
@@ -105,8 +106,7 @@ class Drainer:
                 _log.warning("Redis did not answer the drain (%s); trying again", type(error).__name__)
                 self._stopping.wait(PAUSE_SECONDS)
                 continue
-            # Growing slowly: large bodies may follow small ones, and one reply must fit into memory.
-            count = min(self._next_count(entries) or count, 4 * count)
+            count = min(settings.drain_batch_entries, 4 * count) if entries else count
             for batch in batches_of(entries, max_bytes=settings.drain_batch_bytes):
                 self._ready.put(parsed(self._ctx, batch))
 
@@ -116,19 +116,15 @@ class Drainer:
         The pause comes before events are read, so that none is in hand while we wait. Trackings are never slowed.
         """
         pace, consumer = self._ctx.pace, self._ctx.consumer
+        max_bytes = self._ctx.settings.drain_batch_bytes
         if not pace.slowed:
-            return consumer.read(count=count, block=BLOCK)
+            return consumer.read(count=count, max_bytes=max_bytes, block=BLOCK)
         pause = self._events_at - time.monotonic()
         if pause > 0:
             return consumer.read(count=count, block=min(BLOCK, timedelta(seconds=pause)), streams=(MESSAGES,))
         self._events_at = time.monotonic() + SLOW_SECONDS
-        return consumer.read(count=pace.entries(count), block=BLOCK)
-
-    def _next_count(self, entries: Sequence[Entry]) -> int:
-        """Say how many entries fill a batch if the next are as large as these: a read is bounded by its count only."""
-        settings = self._ctx.settings
-        size = sum(len(entry.body) for entry in entries)
-        return size and max(1, min(settings.drain_batch_entries, settings.drain_batch_bytes * len(entries) // size))
+        most, bytes_of_them = pace.limit(count, max_bytes)
+        return consumer.read(count=most, max_bytes=bytes_of_them, block=BLOCK)
 
     def _work(self, batch: Batch) -> None:
         try:

@@ -42,24 +42,23 @@ _MOST_SAID: Final = 10
 class Pace:
     """Counts what one process drains, and tells how fast it may go on. One for each process.
 
-    `note` and `look` are for the thread that records; any other may ask `slowed` and `entries`.
+    `note` and `look` are for the thread that records; any other may ask `slowed` and `limit`.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._rule = Rule(settings.alarm_share_percent / 100, settings.alarm_least, settings.alarm_window)
         self._slows_for = settings.alarm_slows_for
-        self._bytes_a_batch = settings.drain_batch_bytes
         self._seen = Seen()
         self._accepted: set[tuple[str, str]] = set()
         self._learnt: set[Name] = set()
         self._look_at = 0.0
         self.slowed = False
 
-    def entries(self, count: int) -> int:
-        """Return how many events may be read where ``count`` would fill a batch."""
+    def limit(self, count: int, max_bytes: int) -> tuple[int, int]:
+        """Return how many entries, and bytes of them, may be read where ``count`` and ``max_bytes`` are asked for."""
         if not self.slowed:
-            return count
-        return max(1, min(SLOW_ENTRIES, count * SLOW_BYTES // self._bytes_a_batch))
+            return count, max_bytes
+        return min(count, SLOW_ENTRIES), min(max_bytes, SLOW_BYTES)
 
     def note(self, parsed: Parsed, bodies: Sequence[Body], drained: Drained) -> None:
         """Take notice of a batch of events that is recorded."""

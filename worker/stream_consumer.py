@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from worker.streams import CONSUMER, GROUP, MESSAGES
 
@@ -24,6 +24,13 @@ _Reply = TypeVar("_Reply")
 _ANSWER_SECONDS = 5
 #: Size at which a write of several entries is sent: well within the time that Redis has to answer.
 _WRITE_BYTES = 4 * 1024 * 1024
+#: Size of bodies at which a read ends.
+_READ_BYTES = 4 * 1024 * 1024
+#: Most entries of a stream in one reply, which nothing else bounds: each may be as large as the receiver takes.
+_REPLY_ENTRIES = 64
+#: Most abandoned entries taken over at once that were handed out once already, twice, and more often: one of them may
+#: have ended its process, and must not take its neighbours with it.
+_CLAIMED_ENTRIES = (_REPLY_ENTRIES, 32, 2, 1)
 #: How many of the entries that are idle for long are looked at in one go.
 _PENDING_PAGE = 1000
 
@@ -95,17 +102,42 @@ class StreamConsumer:
         self._streams = tuple(streams)
         self._has_read = False
         self._held: Sequence[Entry] = ()
+        self._entry_bytes = 1
 
-    def read(self, *, count: int, block: timedelta | None, streams: Sequence[str] | None = None) -> list[Entry]:
+    def read(
+        self, *, count: int, block: timedelta | None, max_bytes: int = _READ_BYTES, streams: Sequence[str] | None = None
+    ) -> list[Entry]:
         """Take up to ``count`` entries of each stream, or of those of ``streams``, that were never taken before.
 
-        Waits up to ``block`` for the first; with None it returns at once. Keep ``block`` well below five seconds: the
-        connection gives up on an answer then.
+        Their bodies have ``max_bytes`` or little more, if they are as large as those before them; however large they
+        are, they come in replies that fit into memory. Waits up to ``block`` for the first; with None it returns at
+        once. Keep ``block`` well below five seconds: the connection gives up on an answer then.
         """
+        taken: list[Entry] = []
+        room = max_bytes
+        while count > 0:
+            most = min(count, _REPLY_ENTRIES, max(1, room // self._entry_bytes))
+            try:
+                reply = self._read(self._streams if streams is None else streams, most, None if taken else block)
+            except RedisError:
+                if not taken:
+                    raise
+                break  # these are worked first; the next read will tell what is wrong
+            taken += reply
+            if len(reply) < most:
+                break
+            size = sum(len(entry.body) for entry in reply)
+            self._entry_bytes = max(1, size // len(reply))
+            count -= most
+            room -= size
+            if room < self._entry_bytes:
+                break
+        return taken
+
+    def _read(self, streams: Sequence[str], count: int, block: timedelta | None) -> list[Entry]:
         options: list[Any] = [] if block is None else ["BLOCK", max(1, int(block.total_seconds() * 1000))]
         command = ["XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, *options]
-        asked = self._streams if streams is None else streams
-        command += ["STREAMS", *asked, *(">" for _ in asked)]
+        command += ["STREAMS", *streams, *(">" for _ in streams)]
         reply: Any = self._with_group(partial(self._client.execute_command, *command))
         self._has_read = True
         return [
@@ -130,8 +162,9 @@ class StreamConsumer:
             deliveries = self._with_group(partial(self._deliveries, stream, idle_ms, min(count, _PENDING_PAGE)))
             exhausted = [entry_id for entry_id, times in deliveries.items() if times >= max_deliveries]
             fewest = min((times for times in deliveries.values() if times < max_deliveries), default=0)
-            chosen = [entry_id for entry_id, times in deliveries.items() if times == fewest][: _chunk(fewest, count)]
-            claimed.exhausted.extend(self._claim(stream, exhausted, idle_ms, deliveries))
+            most = min(count, _CLAIMED_ENTRIES[min(fewest, len(_CLAIMED_ENTRIES) - 1)])
+            chosen = [entry_id for entry_id, times in deliveries.items() if times == fewest][:most]
+            claimed.exhausted.extend(self._claim(stream, exhausted[:_REPLY_ENTRIES], idle_ms, deliveries))
             claimed.entries.extend(self._claim(stream, chosen, idle_ms, deliveries))
         return claimed
 
@@ -246,11 +279,6 @@ class StreamConsumer:
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
-
-
-def _chunk(deliveries: int, count: int) -> int:
-    """How many entries to take at once that were handed out ``deliveries`` times already."""
-    return max(1, count >> (4 * deliveries)) if deliveries < 3 else 1
 
 
 def _by_stream(entries: Sequence[Entry]) -> dict[str, list[str]]:

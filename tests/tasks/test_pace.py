@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from db.drift import dismiss_alarms
 from tasks.context import Context, make_context
 from tasks.drain import batches_of, drain_each
-from tasks.pace import SLOW_ENTRIES
+from tasks.pace import SLOW_BYTES, SLOW_ENTRIES
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import push_events
 from worker import metrics
@@ -87,7 +87,7 @@ def test_where_everything_is_malformed_the_drain_slows_alarms_once_and_recovers(
     raised = metrics.INCIDENTS.labels("poison")._value.get()
     drain(ctx, redis_client, bad(150))
     assert slowed(ctx)
-    assert ctx.pace.entries(5000) == SLOW_ENTRIES
+    assert ctx.pace.limit(5000, 10**6) == (SLOW_ENTRIES, SLOW_BYTES)
     (sentence,) = levels(caplog, logging.ERROR)
     assert sentence == (
         "the drain is slowed: of the last 150 events 150 could not be read (timestamp_invalid 150), and 0 are of a type"
@@ -107,7 +107,7 @@ def test_where_everything_is_malformed_the_drain_slows_alarms_once_and_recovers(
     drain(ctx, redis_client, good(50))
     look(ctx)
     assert not slowed(ctx)
-    assert ctx.pace.entries(5000) == 5000
+    assert ctx.pace.limit(5000, 10**6) == (5000, 10**6)
     assert metrics.DRAIN_SLOWED._value.get() == 0
     (alarm,) = alarms(ctx)
     assert (alarm["events"], alarm["malformed"], alarm["reasons"]) == (150, 150, {"timestamp_invalid": 150})
