@@ -1,11 +1,12 @@
 # The environment is .venv, made by the first target that needs it and made anew when what it is made from changes.
-# Servers' data are in .state. Nothing outside this folder is written, save by PostgreSQL started by root: see stack/.
+# Servers' data are in .state. Nothing outside this folder is written, save by PostgreSQL started by root: see stack/;
+# and by tests, which keep nothing: in memory, or where temporary files go.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ARGS ?=
-RUNS ?= 3
+RUNS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test check fmt bench prove load fuzz lock clean

@@ -14,8 +14,11 @@ Ask for what the test needs:
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -48,9 +51,27 @@ _RUNS_AT_ONCE = 16
 #: stay as synchronous as ever; creating a database costs a third.
 _QUICK = {"fsync": "off"}
 
+#: Thousands of databases are made and dropped. ext4 passes over each file number freed in the last half minute, one by
+#: one, which makes the next database ten times as slow; and nothing of a test's is to outlive the machine.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it is made by mkdtemp, or in a folder of this user's
+_MEMORY_NEEDED = 4 * 1024**3
+
 AServer = TypeVar("AServer", bound=Server)
 MakePostgres = Callable[..., PostgresServer]
 MakeRedis = Callable[..., RedisServer]
+
+
+def _use_memory() -> None:
+    """Have temporary files, and so the data of all servers, in memory, where there is room and programs may run."""
+    if not (_MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)):
+        return
+    if os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC or shutil.disk_usage(_MEMORY).free < _MEMORY_NEEDED:
+        return
+    tempfile.tempdir = os.environ["TMPDIR"] = str(_MEMORY)
+
+
+if "TMPDIR" not in os.environ:
+    _use_memory()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,27 +88,31 @@ def longer(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Services]:
-    """Both servers, in a stack that is kept for the next run."""
-    state = Path(__file__).parents[1] / ".state"
+    """Both servers, in a stack of the test run's own."""
+    checkout = hashlib.sha256(str(Path(__file__).parents[1]).encode()).hexdigest()[:8]
     with ExitStack() as contexts:
-        yield _enter_free_stack(contexts, state)
+        yield _enter_free_stack(contexts, f"attribution-tests-{os.getuid()}-{checkout}")
 
 
-def _enter_free_stack(contexts: ExitStack, state: Path) -> Services:
+def _enter_free_stack(contexts: ExitStack, name: str) -> Services:
     for number in range(1, _RUNS_AT_ONCE + 1):
-        folder = state / ("tests" if number == 1 else f"tests-{number}")
+        folder = Path(tempfile.gettempdir()) / f"{name}-{number}"
         with suppress(StackBusy):
-            return contexts.enter_context(services(folder, postgres_settings=_QUICK, environment=GIVEN))
+            return contexts.enter_context(_fresh_stack(folder))
     pytest.exit(f"{_RUNS_AT_ONCE} test runs are going on in this checkout already.", returncode=3)
+
+
+@contextmanager
+def _fresh_stack(folder: Path) -> Iterator[Services]:
+    remove(folder)  # what a killed run has left
+    with ExitStack() as afterwards, services(folder, postgres_settings=_QUICK, environment=GIVEN) as running:
+        afterwards.callback(remove, folder)
+        yield running
 
 
 @pytest.fixture(scope="session")
 def database_server(servers: Services) -> DatabaseServer:
-    if servers.postgres is None:
-        return DatabaseServer(servers.database_url)
-    server = DatabaseServer(servers.postgres.url_of("postgres"))
-    server.drop_leftovers()
-    return server
+    return DatabaseServer(servers.postgres.url_of("postgres") if servers.postgres else servers.database_url)
 
 
 @pytest.fixture(scope="session")

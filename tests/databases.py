@@ -25,19 +25,12 @@ class DatabaseServer:
     def create(self, template: str = "template1") -> str:
         """Create a database like the one of that address or name, and return its address."""
         name = f"{_MARK}{self.run}_{next(self._numbers)}"
-        self._order(f'CREATE DATABASE "{name}" TEMPLATE "{database_of(template)}"')
+        self._order(f'CREATE DATABASE "{name}" TEMPLATE "{database_of(template)}" STRATEGY file_copy')
         return urlsplit(self.url)._replace(path=f"/{name}").geturl()
 
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected to it."""
         self._order(f'DROP DATABASE IF EXISTS "{database_of(url)}" WITH (FORCE)')
-
-    def drop_leftovers(self) -> None:
-        """Drop what killed test runs left behind. For a server that nobody else runs tests on."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            names = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (_MARK,))
-            for (name,) in names.fetchall():
-                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def disconnect(self, url: str) -> None:
         """End every connection to a database: one that is connected to cannot be a template."""

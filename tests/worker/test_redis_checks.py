@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from tests.conftest import MakeRedis
+from tests.waiting import eventually
 from worker.errors import RedisUnsafe, SettingsInvalid
 from worker.redis_checks import check_redis, require_safe_redis
 
@@ -49,7 +50,15 @@ def test_unsafe_redis_is_refused_with_what_cures_it(
 
     with redis.Redis.from_url(server.url) as client:  # the cure cures
         client.config_set(setting, SAFE[setting])
-    require_safe_redis(server.url)
+        require_safe_redis(server.url)
+        eventually(lambda: assert_written(client))  # till then it refuses to end
+
+
+def assert_written(client: redis.Redis) -> None:
+    """It has written its first append-only file, if it was told to begin one."""
+    persistence = client.info("persistence")
+    assert not persistence["aof_rewrite_in_progress"]
+    assert not persistence["aof_rewrite_scheduled"]
 
 
 def test_every_fault_is_named() -> None:
