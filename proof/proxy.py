@@ -77,7 +77,8 @@ class Proxies:
 class Proxy:
     """What stands on ``port`` before the target. Faults may be nested and may overlap.
 
-    ``connections`` counts those taken since the start, ``bytes`` those passed on in both directions.
+    ``connections`` counts those taken since the start, ``bytes`` those passed on in both directions. ``target`` is where
+    the next connection is led. ``open_connections`` belongs to the proxies' own thread: look at it by `Proxies.call`.
     """
 
     def __init__(self, proxies: Proxies, loop: asyncio.AbstractEventLoop, name: str, target_port: int) -> None:
@@ -86,8 +87,8 @@ class Proxy:
         self.bytes = 0
         self._proxies = proxies
         self._loop = loop
-        self._target = (HOST, target_port)
-        self._open: set[Connection] = set()
+        self.target = (HOST, target_port)
+        self.open_connections: set[Connection] = set()
         self._delays: list[tuple[float, float]] = []
         self._silences = 0
         self._refusals = 0
@@ -193,14 +194,14 @@ class Proxy:
                 self._loop.call_later(_DESCRIPTOR_SECONDS, self._go_on_accepting)
                 return
             self.connections += 1
-            self._open.add(Connection(self, self._loop, client, self._target, self._open.discard))
+            self.open_connections.add(Connection(self, self._loop, client, self.target, self.open_connections.discard))
 
     def _go_on_accepting(self) -> None:
         if self._refusals == 0 and self._listener.fileno() != -1:
             self._loop.add_reader(self._listener, self._accept)
 
     def _reset_all(self) -> int:
-        found = list(self._open)
+        found = list(self.open_connections)
         for connection in found:
             connection.reset()
         return len(found)
@@ -208,12 +209,12 @@ class Proxy:
     def _quicken(self, delay: tuple[float, float]) -> None:
         self._delays.remove(delay)
         if not self._delays:
-            for connection in list(self._open):
+            for connection in list(self.open_connections):
                 connection.hurry()
 
     def _fall_silent(self) -> None:
         self._silences += 1
-        for connection in self._open:
+        for connection in self.open_connections:
             connection.fall_silent()
 
     def _speak_again(self) -> None:

@@ -25,9 +25,9 @@ def forget_connections(proxies: Proxies, proxy: Proxy) -> int:
     """
 
     def forget() -> int:
-        for connection in proxy._open:
+        for connection in proxy.open_connections:
             connection.fall_silent()
-        return len(proxy._open)
+        return len(proxy.open_connections)
 
     return proxies.call(forget, 0)
 
@@ -36,11 +36,11 @@ def lead_elsewhere(proxy: Proxy, url: str) -> None:
     """Have new connections led to the server of ``url``, as when a name or an address is moved in a failover."""
     port = urlsplit(url).port
     assert port is not None
-    proxy._target = (HOST, port)
+    proxy.target = (HOST, port)
 
 
 def assert_connected(proxy: Proxy, at_least: int = 1) -> None:
-    assert len(proxy._open) >= at_least
+    assert len(proxy.open_connections) >= at_least
 
 
 def wait_until_connected(proxy: Proxy, at_least: int = 1) -> None:
