@@ -77,8 +77,9 @@ class Proxies:
 class Proxy:
     """What stands on ``port`` before the target. Faults may be nested and may overlap.
 
-    ``connections`` counts those taken since the start, ``bytes`` those passed on in both directions. ``target`` is where
-    the next connection is led. ``open_connections`` belongs to the proxies' own thread: look at it by `Proxies.call`.
+    ``connections`` counts those taken since the start, ``bytes`` those passed on in both directions. ``target`` is
+    where the next connection is led. ``open_connections`` belongs to the proxies' own thread: look at it by
+    `Proxies.call`.
     """
 
     def __init__(self, proxies: Proxies, loop: asyncio.AbstractEventLoop, name: str, target_port: int) -> None:
