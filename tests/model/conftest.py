@@ -36,7 +36,7 @@ def effort(longer: bool) -> settings:
     repeats it. Nothing is kept between runs.
     """
     return settings(
-        max_examples=1500 if longer else 50,
+        max_examples=1500 if longer else 30,
         stateful_step_count=40 if longer else 20,
         derandomize=not longer,
         database=None,
