@@ -21,22 +21,25 @@ def accuracy(since: datetime | None, limit: int, output_format: str) -> None:
     """Show how many clicks two independent keys prove.
 
     One key says whose message it was that was clicked; listmonk's tracked link names campaign and reader by itself.
-    Also shown: clicks on which the two disagree, and how many events each key has attributed.
+    Also shown: clicks on which the two disagree, how many events each key has attributed, and how many opens and clicks
+    are like another one but for their event id.
     """
     from cli.database import connected
-    from db.reporting import count_by_key, list_disagreements, measure_accuracy, read_only
+    from db.reporting import count_alike, count_by_key, list_disagreements, measure_accuracy, read_only
 
     with connected() as conn:
         read_only(conn)
         clicks = measure_accuracy(conn, since=since)
         incidents = list_disagreements(conn, limit=limit, since=since)
         keys = count_by_key(conn, since=since)
+        alike = count_alike(conn, since=since)
     if output_format == "json":
-        write_document(_document(since, clicks, incidents, keys))
+        write_document(_document(since, clicks, incidents, keys, alike))
         return
     _show_clicks(clicks)
     _show_incidents(incidents)
     _show_keys(keys)
+    _show_alike(alike)
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -53,7 +56,9 @@ def _attributed(keys: Sequence[Any]) -> tuple[int, int]:
     return sum(key.engagements + key.deliveries for key in keys if key.state == "attributed"), total
 
 
-def _document(since: datetime | None, clicks: Any, incidents: Sequence[Any], keys: Sequence[Any]) -> dict[str, Any]:
+def _document(
+    since: datetime | None, clicks: Any, incidents: Sequence[Any], keys: Sequence[Any], alike: int
+) -> dict[str, Any]:
     attributed, total = _attributed(keys)
     return {
         "since": since,
@@ -79,6 +84,7 @@ def _document(since: datetime | None, clicks: Any, incidents: Sequence[Any], key
             "attributed": attributed,
             "attributed_share": _share(attributed, total),
             "by_key": [key._asdict() for key in keys],
+            "alike": alike,
         },
     }
 
@@ -135,6 +141,14 @@ def _show_keys(keys: Sequence[Any]) -> None:
             key.matched_by or f"({key.state})", f"{key.engagements:,}", f"{key.deliveries:,}", _percent(count, total)
         )
     console().print(table, f"{attributed:,} of {total:,} events are attributed: {_percent(attributed, total)}.")
+
+
+def _show_alike(alike: int) -> None:
+    if alike:
+        console().print(
+            f"\n{alike:,} opens and clicks are like another one in everything but their event id. Each is counted: two"
+            " ids are two events. If there are many, Azure or a scanner tells acts twice."
+        )
 
 
 def _numbers(*names: str) -> Table:

@@ -95,6 +95,12 @@ def count_by_key(conn: Connection, *, since: datetime | None = None) -> Sequence
     return conn.execute(_QUERIES["count_by_key"], {"since": since}).all()
 
 
+def count_alike(conn: Connection, *, since: datetime | None = None) -> int:
+    """Return how many engagement reports are like another one but for their event id: one act told twice, it may be."""
+    alike: int = conn.execute(_QUERIES["count_alike"], {"since": since}).scalar_one()
+    return alike
+
+
 def measure_accuracy(conn: Connection, *, since: datetime | None = None) -> Row[Any]:
     """Return how many clicks there are, how many carry two keys, and how many of these are agreeing and disagreeing."""
     return conn.execute(_QUERIES["measure_accuracy"], {"since": since}).one()

@@ -39,7 +39,7 @@ from worker.settings import CommonSettings, ReceiverSettings, WorkerSettings
 
 every_page = pytest.mark.parametrize("page", [name_of(path) for path in pages()])
 
-_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+(?:::\w+)?)")
 _PATH = re.compile(r"(?:worker|tasks|db|migrations|cli|stack|simulator|benchmarks|tests|docs)/[\w./-]*\w/?")
 _ADR = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 
@@ -179,7 +179,14 @@ def test_tests_that_are_named_exist(page: str) -> None:
 
 
 def _functions(file: Path) -> set[str]:
-    return {node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)}
+    """Return the functions of a module, and the methods of its classes as ``Class::method``."""
+    functions = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            functions.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            functions |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return functions
 
 
 @every_page

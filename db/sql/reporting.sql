@@ -120,6 +120,18 @@ SELECT state, matched_by,
  GROUP BY state, matched_by
  ORDER BY state, matched_by;
 
+-- name: count_alike
+-- How many engagement reports are like another one in all that Azure says of the act, but for the event's id.
+SELECT CAST(coalesce(sum(alike - 1), 0) AS bigint)
+  FROM (
+    SELECT count(*) AS alike
+      FROM azure_engagement_events
+     WHERE event_id IS NOT NULL AND (internet_message_id IS NOT NULL OR azure_message_id IS NOT NULL)
+       AND (CAST(:since AS timestamptz) IS NULL OR event_timestamp >= CAST(:since AS timestamptz))
+     GROUP BY event_timestamp, internet_message_id, azure_message_id, engagement_type, engagement_context, user_agent
+    HAVING count(*) > 1
+  ) AS acts;
+
 -- name: measure_accuracy
 -- The clicks of campaign_stats, and how many of them two keys speak for that know nothing of each other: what tells
 -- whose message it was, and listmonk's tracked link. `agree` is NULL where there is one key only. A click that the link

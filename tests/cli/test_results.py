@@ -373,6 +373,21 @@ def test_accuracy_as_json_has_both_sides_of_each_disagreement(engine: Engine) ->
     assert json.loads(attribution("accuracy", "--format", "json", "--limit", "0").stdout)["disagreements"] == []
 
 
+def test_accuracy_counts_acts_that_are_alike_but_for_their_id(engine: Engine) -> None:
+    assert "their event id" not in attribution("accuracy").stdout
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "UPDATE azure_engagement_events SET engagement_type = 'click', azure_message_id = NULL,"
+                " internet_message_id = '<one@example.com>', engagement_context = NULL, user_agent = NULL,"
+                " event_timestamp = now()"
+            )
+        )
+        alike = conn.scalar(text("SELECT count(*) - 1 FROM azure_engagement_events"))
+    assert f"{alike} opens and clicks are like another one" in " ".join(attribution("accuracy").stdout.split())
+    assert json.loads(attribution("accuracy", "--format", "json").stdout)["events"]["alike"] == alike
+
+
 def test_accuracy_claims_nothing_where_no_click_carries_a_second_key(engine: Engine) -> None:
     with engine.begin() as conn:
         conn.execute(text("UPDATE azure_engagement_events SET link_campaign_id = NULL"))
@@ -385,4 +400,4 @@ def test_accuracy_of_an_empty_database_claims_nothing(empty: Engine) -> None:
     assert attribution("accuracy").stdout == "There are no clicks.\n\nThere are no events.\n"
     document = json.loads(attribution("accuracy", "--format", "json", "--since", "7d").stdout)
     assert document["clicks"]["proven_share"] is None
-    assert document["events"] == {"total": 0, "attributed": 0, "attributed_share": None, "by_key": []}
+    assert document["events"] == {"total": 0, "attributed": 0, "attributed_share": None, "by_key": [], "alike": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from db.engine import create_engine
 from db.models import EngagementEvent
 from db.reporting import (
     campaign_stats,
+    count_alike,
     count_by_key,
     list_disagreements,
     measure_accuracy,
@@ -546,6 +548,30 @@ def test_two_keys_of_a_click_agree_disagree_or_are_one(
     sent(conn, 1, "<person@example.com>", subscriber_id=6)
     act(conn, "click", 1, subscriber_id=5, **columns)
     assert accuracy(conn) == (1, verdict is not None, verdict is True, verdict is False)
+
+
+def test_acts_alike_but_for_their_event_id_are_counted_and_those_that_differ_in_anything_are_not(
+    conn: Connection,
+) -> None:
+    told = {"internet_message_id": "<m@example.com>", "engagement_context": "https://example.com/", "user_agent": "A"}
+    ids = (f"e{number}" for number in itertools.count())
+    for _ in range(3):
+        act(conn, "click", 1, event_id=next(ids), **told)
+    assert count_alike(conn) == 2
+    for column, value in (
+        ("internet_message_id", "<other@example.com>"),
+        ("azure_message_id", azure_id(1)),
+        ("engagement_context", "https://example.com/2"),
+        ("user_agent", "B"),
+        ("event_timestamp", START + timedelta(microseconds=1)),
+    ):
+        act(conn, "click", 1, event_id=next(ids), **(told | {column: value}))
+    act(conn, "view", 1, event_id=next(ids), **told)
+    for _ in range(2):
+        act(conn, "click", 1, event_id=next(ids))  # of which message, nobody knows
+    assert count_alike(conn) == 2
+    assert count_alike(conn, since=START + HOUR) == 0
+    assert stats(conn)[1]["clicks"] == 10
 
 
 def test_only_the_clicks_that_the_results_count_are_judged(conn: Connection) -> None:
