@@ -10,7 +10,7 @@ import click
 
 @click.command()
 @click.option("--events", default=100_000, show_default=True, type=click.IntRange(1), help="Events, about.")
-@click.option("--faults", default=110, show_default=True, type=click.IntRange(0), help="Faults, at least one of each.")
+@click.option("--faults", default=110, show_default=True, type=click.IntRange(0), help="Faults, drawn from all kinds.")
 @click.option("--short", is_flag=True, help="Every kind of fault once, with 10,000 events: some minutes.")
 @click.option("--soak", metavar="HOURS", type=click.FloatRange(min=0, min_open=True), help="Round after round.")
 @click.option("--seed", type=click.IntRange(0), help="The same seed strikes the same way. Drawn if not given.")
@@ -33,7 +33,7 @@ import click
     default=Path(".state/prove"),
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of servers, logs, the ledger of what really happened, and the history of each run.",
+    help="Folder of servers, logs, and the ledger of what really happened. Histories are in the one beside it.",
 )
 def prove(
     events: int,
@@ -72,6 +72,8 @@ def prove(
         return
     if (target is None) != (database is None):
         raise click.UsageError("--target and --database go together: one is posted to, the other is compared.")
+    if target and (sabotage or kinds or soak or short or replay):
+        raise click.UsageError("--target strikes nothing: it takes --events, --seed, --patience and --campaign only.")
     if replay:
         options = read_options(replay)
     else:

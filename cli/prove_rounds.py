@@ -54,7 +54,7 @@ def prove_rounds(options: Options, state_dir: Path, console: Console, *, soak: f
 
 def _prove_one(options: Options, state_dir: Path, console: Console) -> None:
     console.print(f"Seed {options.seed}: about {options.events:,} events.", style="bold")
-    with history(state_dir.parent / f"{state_dir.name}-history", options) as written:
+    with history(_histories(state_dir), options) as written:
         try:
             outcome = play(options, state_dir, written, _teller(console))
         except NotRecovered as error:
@@ -72,17 +72,24 @@ def prove_target(options: Options, target: Target, state_dir: Path, console: Con
         NotProved: an event of it is not where it belongs.
         CampaignNeeded: see `proof.target`.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
-    truth, ledger = Truth(), state_dir / f"truth-{options.started_at:%Y%m%dT%H%M%S}.jsonl"
-    try:
-        outcome = play_to(target, options, truth=truth, tell=_teller(console))
-    except (HandshakeRefused, DoorShut, TrackingRefused) as error:
-        raise Failed(f"{error}. Look at the URL and the secrets.") from None
-    finally:
-        truth.save(ledger)
+    truth = Truth()
+    with history(_histories(state_dir), options) as written:
+        ledger = written.path.with_suffix(".truth.jsonl")
+        try:
+            outcome = play_to(target, options, truth=truth, tell=_teller(console))
+        except (HandshakeRefused, DoorShut, TrackingRefused) as error:
+            raise Failed(f"{error}. Look at the URL and the secrets.") from None
+        finally:
+            truth.save(ledger)
+        written.add(_judged(outcome))
     console.print("", report(options, outcome), sep="\n")
     if not outcome.sound:
         raise NotProved(f"Not every event is where it belongs. The ledger is {ledger}.")
+
+
+def _histories(state_dir: Path) -> Path:
+    """Beside the folder of the world, which is emptied at each start."""
+    return state_dir.with_name(f"{state_dir.name}-history")
 
 
 def _teller(console: Console) -> Tell:

@@ -40,6 +40,8 @@ class Struck(msgspec.Struct, frozen=True, tag="struck"):
     lasted: float
     recovery: float
     detail: str
+    #: Whether there was something that it has disturbed.
+    effect: bool = True
 
 
 class Judged(msgspec.Struct, frozen=True, tag="judged"):
@@ -99,10 +101,10 @@ def read_options(path: Path) -> Options:
             record = msgspec.json.decode(file.readline(), type=Record)
     except OSError as error:
         raise HistoryUnreadable(
-            f"{path} cannot be read: {error.strerror}. Name a file of .state/prove/history."
+            f"{path} cannot be read: {error.strerror}. Name a file of .state/prove-history."
         ) from None
     except msgspec.MsgspecError:
         record = None
     if not isinstance(record, Options):
-        raise HistoryUnreadable(f"{path} is not the history of a run. Name a file of .state/prove/history.")
+        raise HistoryUnreadable(f"{path} is not the history of a run. Name a file of .state/prove-history.")
     return record

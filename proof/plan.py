@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from typing import Self
@@ -34,17 +34,19 @@ class Plan:
     strikes: tuple[Strike, ...]
 
     @classmethod
-    def draw(cls, faults: Mapping[str, Fault], *, seed: int, count: int | None) -> Self:
+    def draw(cls, faults: Mapping[str, Fault], *, seed: int, count: int | None, kinds: Collection[str] = ()) -> Self:
         """Draw ``count`` strikes of ``faults`` with ``seed``: every kind against every target, then the same anew.
 
         Without a ``count`` it is the short plan: every kind once, against one of its targets or, where it matters, all.
+        With ``kinds`` it has no others.
         """
         rng = Random(seed)
-        pairs = [(fault, target) for fault in faults.values() for target in fault.targets]
+        wanted = [fault for kind, fault in faults.items() if not kinds or kind in kinds]
+        pairs = [(fault, target) for fault in wanted for target in fault.targets]
         if count is None:
             chosen = [
                 (fault, target)
-                for fault in faults.values()
+                for fault in wanted
                 for target in (
                     fault.targets if fault.every_target else rng.sample(fault.targets, min(1, len(fault.targets)))
                 )
@@ -58,11 +60,6 @@ class Plan:
                 for number, (fault, target) in enumerate(chosen, start=1)
             )
         )
-
-    def only(self, kinds: Collection[str]) -> Plan:
-        """Return the plan without the strikes of other kinds."""
-        left = [strike for strike in self.strikes if strike.kind in kinds]
-        return Plan(tuple(replace(strike, number=number) for number, strike in enumerate(left, start=1)))
 
 
 def _endlessly(pairs: list[tuple[Fault, str]], rng: Random) -> Iterator[tuple[Fault, str]]:

@@ -11,9 +11,9 @@ from typing import Final
 import aiohttp
 import psycopg
 
-from proof.world import GRID, MAILER, World
+from proof.world import CELERY_CHILD, GRID, MAILER, TRACKER, World
 from simulator.acs import Acs
-from simulator.doors import DoorShut, HttpDoor
+from simulator.doors import CeleryDoor, Door, DoorShut, HttpDoor
 from simulator.mailer import tracking_of
 from simulator.scenario import Track
 from simulator.subscription import Subscription
@@ -41,19 +41,22 @@ class Probe:
         self._acs = Acs(rng, Schema.EVENT_GRID)
 
     async def __aenter__(self) -> Probe:
-        self._door = HttpDoor(self._world.url(MAILER, "/messages"), self._world.message_secret)
+        self._by_http = HttpDoor(self._world.url(MAILER, "/messages"), self._world.message_secret)
+        self._by_celery = CeleryDoor(self._world.redis_url(MAILER))
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT))
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await self._door.close()
+        await self._by_http.close()
+        await self._by_celery.close()
         await self._http.close()
 
-    async def recovery(self, within: float) -> float:
+    async def recovery(self, within: float, target: str = "") -> float:
         """Return after how many seconds an open that happens now stands attributed in the database.
 
         The way there leads past everything: both doors of the receiver, Redis, a drain process, PostgreSQL; and behind
-        whatever waits there already.
+        whatever waits there already. If ``target``, what was struck, belongs to the tracking worker, the mail is
+        tracked by Celery's door, and so by that worker.
 
         Raises:
             NotRecovered: it did not within so many seconds.
@@ -62,11 +65,14 @@ class Probe:
         try:
             async with asyncio.timeout(within):
                 # A mail that was lost says nothing of the next one. Losing it is the oracle's business.
-                while not await self._gets_through(await self._send()):
+                while not await self._gets_through(await self._send(self._door_to(target))):
                     pass
         except TimeoutError:
             raise NotRecovered(f"No event got through within {within:.0f} s after the fault was lifted.") from None
         return time.monotonic() - started
+
+    def _door_to(self, target: str) -> Door:
+        return self._by_celery if target == CELERY_CHILD or TRACKER in target else self._by_http
 
     async def _gets_through(self, event_id: str) -> bool:
         until = time.monotonic() + _GIVEN_UP
@@ -76,18 +82,20 @@ class Probe:
             await asyncio.sleep(_PAUSE)
         return False
 
-    async def _send(self) -> str:
+    async def _send(self, door: Door) -> str:
         now = datetime.now(UTC)
         message = self._acs.send(campaign_id=1, subscriber_id=1, recipients=("reader1@example.net",), at=now)
         self._truth.write_down(message)
         track = Track(message, ("internet",), message.internet_message_id)
         while True:
             try:
-                await asyncio.wait_for(self._door.track([tracking_of(track)]), _TIMEOUT)
+                await asyncio.wait_for(door.track([tracking_of(track)]), _TIMEOUT)
                 break
             except (DoorShut, TimeoutError):
                 await asyncio.sleep(_PAUSE)
-        self._truth.write_down(Tracked(message.internet_message_id, track.ids, door="http", confirmed=True))
+        # As everywhere in the proof, Celery's word is not taken for it.
+        confirmed = door is not self._by_celery
+        self._truth.write_down(Tracked(message.internet_message_id, track.ids, door=door.name, confirmed=confirmed))
         event = self._acs.view(message, at=now, ids=("internet",))
         self._truth.write_down(event.truth)
         while not await self._post(event.body):

@@ -73,6 +73,13 @@ class Program:
                 os.kill(self.pid, signal.SIGKILL)
                 self._reap()
 
+    def kill_all(self) -> None:
+        """End it with whatever it has started, at one stroke: as when its container or its machine is gone."""
+        with self._lock:
+            if self.pid:
+                os.killpg(self.pid, signal.SIGKILL)
+                self._reap()
+
     def restart(self) -> None:
         """End it in order, and start it: what a deploy does."""
         with self._lock:

@@ -183,6 +183,10 @@ class Proxy:
         self._loop.add_reader(self._listener, self._accept)
         return True
 
+    def upstream_ports(self) -> list[int]:
+        """Return the ports from which the target sees the open connections come."""
+        return self._proxies.call(lambda: [each.upstream_port for each in self.open_connections], [])
+
     def _accept(self) -> None:
         while True:
             try:

@@ -170,6 +170,11 @@ class Connection:
             else:
                 loop.call_soon(self.reset)  # the target is down
 
+    @property
+    def upstream_port(self) -> int:
+        """The port from which the target sees this connection come; 0 when it is over."""
+        return 0 if self._ended else int(self._upstream.getsockname()[1])
+
     def hurry(self) -> None:
         """Pass on what is held, due or not."""
         for flow in self._flows:

@@ -31,12 +31,14 @@ def _fault_table(struck: Sequence[Struck]) -> Table:
     table = Table(title=f"{len(struck)} faults", title_justify="left")
     table.add_column("fault")
     table.add_column("injected", justify="right")
+    table.add_column("without effect", justify="right")
     table.add_column("against", overflow="fold")
     table.add_column("longest recovery", justify="right")
     for kind, strikes in sorted(by_kind.items()):
         targets = sorted({each.target for each in strikes} - {""})
         longest = max(each.recovery for each in strikes)
-        table.add_row(kind, str(len(strikes)), ", ".join(targets), f"{longest:.1f} s")
+        idle = sum(not each.effect for each in strikes)
+        table.add_row(kind, str(len(strikes)), str(idle or ""), ", ".join(targets), f"{longest:.1f} s")
     return table
 
 

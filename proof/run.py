@@ -20,6 +20,7 @@ from proof.history import History, Options, Struck
 from proof.pace import AT_STRIKE, BEFORE, Pace
 from proof.plan import Plan, Strike
 from proof.probe import Probe
+from proof.rest import await_rest, lost_by_celery, miscounted, strangers
 from proof.story import CAMPAIGNS, links_of, readers_of, story
 from proof.world import GRID, MAILER, World, world
 from simulator import listmonk, oracle
@@ -68,9 +69,7 @@ def play(options: Options, state_dir: Path, written: History, tell: Tell) -> Out
         NotRecovered: the system stayed broken after a fault. The world is stopped; its logs are in ``state_dir``.
     """
     steps = story(seed=options.seed, events=options.events)
-    plan = Plan.draw(FAULTS, seed=options.seed, count=options.faults)
-    if options.kinds:
-        plan = plan.only(options.kinds)
+    plan = Plan.draw(FAULTS, seed=options.seed, count=options.faults, kinds=options.kinds)
     truth = Truth()
 
     def prepare(database_url: str) -> None:
@@ -122,8 +121,8 @@ class _Round:
                 self._let_faults_reach(playing.grid)
                 await _both(playing.player.play(), self._strike_all(probe))
                 self._tell("the story is over; waiting until all has come to rest")
-                verdict = await asyncio.to_thread(self._judge)
-                lost = await asyncio.to_thread(self._lost_by_celery)
+                lost = await asyncio.to_thread(self._come_to_rest)
+                verdict = await asyncio.to_thread(self._judge, *lost)
                 return Outcome(
                     verdict,
                     playing.grid.tally,
@@ -178,8 +177,9 @@ class _Round:
             detail = await asyncio.to_thread(self._strike, strike)
             lasted = time.monotonic() - self._started - at
             await bursts
-            recovery = await probe.recovery(self._patience)
-            struck = Struck(strike.number, strike.kind, strike.target, at, lasted, recovery, detail)
+            recovery = await probe.recovery(self._patience, strike.target)
+            effect = not self._world.missed
+            struck = Struck(strike.number, strike.kind, strike.target, at, lasted, recovery, detail, effect)
             self._struck.append(struck)
             self._written.add(struck)
             self._tell(
@@ -190,13 +190,23 @@ class _Round:
 
     def _strike(self, strike: Strike) -> str:
         self._world.notes.clear()
+        self._world.missed = False
         with FAULTS[strike.kind].strike(self._world, strike.target, Random(strike.seed)) as detail:
             time.sleep(strike.seconds)
         return ", ".join(filter(None, [detail, *self._world.notes]))
 
-    def _judge(self) -> Verdict:
+    def _come_to_rest(self) -> tuple[int, int]:
         with oracle.connect(self._world.database_url) as connection:
-            return oracle.await_verdict(self._truth, connection, within=self._patience)
+            oracle.await_verdict(self._truth, connection, within=self._patience)
+        await_rest(self._world, self._patience)
+        return self._lost_by_celery()
+
+    def _judge(self, by_celery: int, lost_there: int) -> Verdict:
+        """Judge once more, now that nothing moves: what comes late may come twice."""
+        with oracle.connect(self._world.database_url) as connection:
+            verdict = oracle.judge(self._truth, connection)
+            wrong = (*verdict.wrong, *strangers(self._truth, connection), *miscounted(connection))
+        return replace(verdict, lost=(*verdict.lost, *lost_by_celery(by_celery, lost_there)), wrong=wrong)
 
     def _lost_by_celery(self) -> tuple[int, int]:
         """Return how many messages were handed to Celery alone, and how many of them were never tracked."""

@@ -32,6 +32,8 @@ TRACKER: Final = "tracking worker"
 BEAT: Final = "beat"
 POSTGRES: Final = "PostgreSQL"
 REDIS: Final = "Redis"
+DRAIN_PROCESS: Final = "one drain process"
+CELERY_CHILD: Final = "a Celery child"
 GRID: Final = "Event Grid"
 MAILER: Final = "mailer"
 
@@ -56,9 +58,11 @@ _MARK: Final = "proof"
 #: What a stranger's PostgreSQL would have, but for its size.
 _POSTGRES: Final = {"max_connections": "40", "superuser_reserved_connections": "0"}
 _REDIS: Final[Mapping[str, str]] = {"maxmemory": "2gb"}
+#: Seconds after which an entry that nobody works is taken for abandoned.
+CLAIM_AFTER: Final = 2
 #: Everything that waits does so for seconds, in place of minutes and days: a proof must come to its end.
 _SETTINGS: Final = {
-    "ATTRIBUTION_CLAIM_AFTER": "2",
+    "ATTRIBUTION_CLAIM_AFTER": str(CLAIM_AFTER),
     "ATTRIBUTION_MAX_DELIVERIES": "4",
     "ATTRIBUTION_STATEMENT_TIMEOUT": "3",
     "ATTRIBUTION_PARK_SCHEDULE": "1,2,5",
@@ -95,6 +99,8 @@ class World:
     releases: int = 0
     #: What faults have to say when they are lifted.
     notes: list[str] = field(default_factory=list)
+    #: Whether the present fault has met nothing that it could have disturbed.
+    missed: bool = False
 
     def __post_init__(self) -> None:
         self._receiver_port = free_port()
@@ -122,6 +128,11 @@ class World:
             application_name="operator",
             options="-c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed",
         )
+
+    def note(self, count: int, what: str) -> None:
+        """Say how often the present fault has struck something; if never, it has missed."""
+        self.notes.append(f"{count} {what}")
+        self.missed |= count == 0
 
     def connect_redis(self) -> Redis:
         """Connect as an operator would."""

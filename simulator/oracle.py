@@ -30,8 +30,8 @@ SELECT state::text, count(*) FROM (
 UNION ALL SELECT 'quarantined', count(*) FROM attribution_quarantine WHERE kind = 'event'
 """
 _QUARANTINE: Final = "SELECT body FROM attribution_quarantine WHERE kind = 'event'"
-#: How `simulator.acs` marks an event that it spoils, so that it is found whatever became of it.
-_MARKER: Final = re.compile(rb"malformed-[0-9a-f]{32}")
+#: How `simulator.acs` marks an event that it spoils, so that it is found whatever became of it; and any other's id.
+_MARKER: Final = re.compile(rb'malformed-[0-9a-f]{32}|(?<="id":")[^"\\]{1,100}|(?<="id": ")[^"\\]{1,100}')
 #: Times are stored in microseconds, of which Azure's seventh digit is rounded or cut off.
 _TIME_TOLERANCE: Final = timedelta(microseconds=1)
 
@@ -75,7 +75,8 @@ def judge(truth: Truth, connection: psycopg.Connection) -> Verdict:
                     rows[row.event_id].append(row)
         bodies = connection.execute(_QUARANTINE).fetchall()
         tables = read_tables(connection) if truth.listmonk else None
-    quarantined = Counter(marker.decode() for (body,) in bodies for marker in set(_MARKER.findall(body)))
+    found = (marker.decode(errors="replace") for (body,) in bodies for marker in set(_MARKER.findall(body)))
+    quarantined = Counter(event_id for event_id in found if event_id in truth.events)
     return _judge(truth, rows, quarantined, tables)
 
 

@@ -14,8 +14,9 @@ _LINKS = tuple(link_name(client, server) for client, server in PAIRS)
 @fault("cut", targets=_LINKS, lasts=(0.5, 1.5))
 def cut(world: World, target: str, rng: Random) -> Iterator[str]:
     """Every connection is reset, wherever it is in what it was saying."""
-    yield f"{world.proxies[target].cut()} connections"
-    world.proxies[target].cut()
+    count = world.proxies[target].cut()
+    yield ""
+    world.note(count + world.proxies[target].cut(), "connections")
 
 
 @fault("slow", targets=_LINKS, lasts=(1.0, 4.0))

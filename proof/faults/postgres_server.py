@@ -32,8 +32,9 @@ _OTHERS = (
 def sessions_ended(world: World, target: str, rng: Random) -> Iterator[str]:
     """An operator, or a failover, ends every session."""
     with world.connect_postgres() as connection:
-        yield f"{_end_sessions(connection)} sessions"
-        _end_sessions(connection)
+        count = _end_sessions(connection)
+        yield ""
+        world.note(count + _end_sessions(connection), "sessions")
 
 
 @fault("out of connections", lasts=(2.0, 5.0))
@@ -50,8 +51,9 @@ def out_of_connections(world: World, target: str, rng: Random) -> Iterator[str]:
         hand = threading.Thread(target=take, name="take-connections", daemon=True)
         hand.start()
         try:
-            _end_sessions(operator)
-            yield ""
+            with _refusals(world, "too many clients", "remaining connection slots"):
+                _end_sessions(operator)
+                yield ""
         finally:
             over.set()
             hand.join()
@@ -60,14 +62,17 @@ def out_of_connections(world: World, target: str, rng: Random) -> Iterator[str]:
 @fault("read-only", lasts=(1.0, 4.0))
 def read_only(world: World, target: str, rng: Random) -> Iterator[str]:
     """As on the old primary after a failover."""
-    with _default(world, "default_transaction_read_only", "on"):
+    with _refusals(world, "in a read-only transaction"), _default(world, "default_transaction_read_only", "on"):
         yield ""
 
 
 @fault("serializable", lasts=(2.0, 5.0))
 def serializable(world: World, target: str, rng: Random) -> Iterator[str]:
     """Sessions are made stricter behind our back: concurrent transactions fail with 40001, and must be repeated."""
-    with _default(world, "default_transaction_isolation", "serializable"):
+    with (
+        _refusals(world, "could not serialize access"),
+        _default(world, "default_transaction_isolation", "serializable"),
+    ):
         yield ""
 
 
@@ -75,7 +80,11 @@ def serializable(world: World, target: str, rng: Random) -> Iterator[str]:
 def tables_locked(world: World, target: str, rng: Random) -> Iterator[str]:
     """A foreign transaction holds a table until statements time out."""
     table = rng.choice([*_EVENTS, "azure_message_tracking"])
-    with world.connect_postgres() as connection, connection.transaction():
+    with (
+        _refusals(world, "due to statement timeout", "due to lock timeout"),
+        world.connect_postgres() as connection,
+        connection.transaction(),
+    ):
         connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield table
 
@@ -103,6 +112,20 @@ def foreign_writer(world: World, target: str, rng: Random) -> Iterator[str]:
             over.set()
             hand.join()
             world.notes.append(f"{_deadlocks(connection) - before} deadlocks")
+
+
+@contextmanager
+def _refusals(world: World, *sentences: str) -> Iterator[None]:
+    """Note how often PostgreSQL has said one of ``sentences`` meanwhile. It says so in its log."""
+    log = world.postgres.log
+    begun = log.stat().st_size
+    try:
+        yield
+    finally:
+        with log.open("rb") as file:
+            file.seek(begun)
+            said = file.read()
+        world.note(sum(said.count(sentence.encode()) for sentence in sentences), "statements refused")
 
 
 @contextmanager

@@ -11,18 +11,29 @@ from random import Random
 from typing import Final
 
 import psutil
-from redis.exceptions import RedisError
 
 from proof.faults.fault import fault
-from proof.world import BEAT, DRAIN, POSTGRES, PROGRAMS, RECEIVER, REDIS, TRACKER, World
-from worker.streams import EVENTS
+from proof.world import (
+    BEAT,
+    CELERY_CHILD,
+    DRAIN,
+    DRAIN_PROCESS,
+    POSTGRES,
+    PROGRAMS,
+    RECEIVER,
+    REDIS,
+    TRACKER,
+    World,
+    link_name,
+)
 
-#: Seconds for which a batch to kill in is waited for; and from reading one to its transaction.
+#: Seconds for which a transaction to kill in is waited for.
 _LONGEST_WAIT: Final = 3.0
-_SETTLE: Final = 0.2
+_WAITING: Final = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE wait_event_type = 'Lock' AND state = 'active' AND client_port = ANY(CAST(%s AS int[]))
+"""
 
-DRAIN_PROCESS: Final = "one drain process"
-CELERY_CHILD: Final = "a Celery child"
 EVERYTHING: Final = (*PROGRAMS, DRAIN_PROCESS, CELERY_CHILD, REDIS, POSTGRES)
 
 
@@ -41,24 +52,27 @@ def killed(world: World, target: str, rng: Random) -> Iterator[str]:
         world.programs[target].kill()
         yield ""
     else:
-        yield _signal(_one_of(world, target, rng), signal.SIGKILL)
+        world.note(_signal(_one_of(world, target, rng), signal.SIGKILL), "processes")
+        yield ""
 
 
 @fault("killed in mid-batch", targets=(DRAIN, DRAIN_PROCESS, TRACKER), lasts=(0.5, 1.5), every_target=True)
 def killed_in_mid_batch(world: World, target: str, rng: Random) -> Iterator[str]:
-    """SIGKILL while its transaction is open: PostgreSQL stands still meanwhile, so that the moment is not missed."""
-    read = _events_read(world)
-    with _standing_still(_server_pids(world, POSTGRES)):
+    """SIGKILL of a worker with all its processes, or of every drain process, while a transaction of it is open.
+
+    That it is open is seen: it waits for a lock, which is held until it is dead.
+    """
+    program = world.programs[TRACKER if target == TRACKER else DRAIN]
+    with world.connect_postgres() as connection, connection.transaction():
+        connection.execute("LOCK TABLE azure_message_tracking IN ACCESS EXCLUSIVE MODE")
         yield ""
-        # It holds a batch once it has read since.
-        until = time.monotonic() + _LONGEST_WAIT
-        while _events_read(world) <= read and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(_SETTLE)
-        if target in PROGRAMS:
-            world.programs[target].kill()
-        for pid in world.programs[DRAIN].children(drains=True) if target == DRAIN_PROCESS else ():
-            _signal(pid, signal.SIGKILL)
+        waiting = _await_waiting(world, program.name)
+        if target == DRAIN_PROCESS:
+            for pid in program.children(drains=True):
+                _signal(pid, signal.SIGKILL)
+        else:
+            program.kill_all()
+    world.note(waiting, "open transactions")
 
 
 @fault("frozen", targets=EVERYTHING, lasts=(0.5, 5.0), every_target=True)
@@ -98,13 +112,17 @@ def _one_of(world: World, target: str, rng: Random) -> int | None:
     return rng.choice(found) if found else None
 
 
-def _events_read(world: World) -> int:
-    """Return how many entries of the stream of events the drain has ever read."""
-    try:
-        with world.connect_redis() as client:
-            return sum(int(group["entries-read"] or 0) for group in client.xinfo_groups(EVENTS))
-    except RedisError:
-        return 0
+def _await_waiting(world: World, client: str) -> int:
+    """Return how many transactions of ``client`` wait for a lock, as soon as there is one; 0 if none comes."""
+    proxy = world.proxies[link_name(client, POSTGRES)]
+    until = time.monotonic() + _LONGEST_WAIT
+    with world.connect_postgres() as connection:
+        while time.monotonic() < until:
+            found = connection.execute(_WAITING, [proxy.upstream_ports()]).fetchone()
+            if found and found[0]:
+                return int(found[0])
+            time.sleep(0.02)
+    return 0
 
 
 def _server_pids(world: World, name: str) -> list[int]:
@@ -126,9 +144,10 @@ def _standing_still(pids: Sequence[int]) -> Iterator[None]:
             _signal(pid, signal.SIGCONT)
 
 
-def _signal(pid: int | None, number: signal.Signals) -> str:
+def _signal(pid: int | None, number: signal.Signals) -> int:
+    """Send a signal, and return how many processes there were to take it."""
     with suppress(ProcessLookupError):
         if pid is not None:
             os.kill(pid, number)
-            return ""
-    return "there was none"
+            return 1
+    return 0

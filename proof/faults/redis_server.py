@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import redis
 
@@ -21,17 +22,20 @@ def full(world: World, target: str, rng: Random) -> Iterator[str]:
     with world.connect_redis() as client:
         former = client.config_get("maxmemory")["maxmemory"]
         client.config_set("maxmemory", 1)
+        refused = _refused(client)
         try:
             yield ""
         finally:
             client.config_set("maxmemory", former)
+            world.note(_refused(client) - refused, "writes refused")
 
 
 @fault("group lost", lasts=(0.5, 2.0))
 def group_lost(world: World, target: str, rng: Random) -> Iterator[str]:
     """The consumer group is gone, and with it the memory of what was handed to whom."""
     with world.connect_redis() as client:
-        yield f"of {sum(client.xgroup_destroy(stream, GROUP) for stream in _STREAMS)} streams"
+        world.note(sum(client.xgroup_destroy(stream, GROUP) for stream in _STREAMS), "groups")
+        yield ""
 
 
 @fault("worked twice", lasts=(2.0, 4.0))
@@ -61,3 +65,10 @@ def worked_twice(world: World, target: str, rng: Random) -> Iterator[str]:
     finally:
         over.set()
         hand.join()
+        world.note(handed, "entries handed over")
+
+
+def _refused(client: redis.Redis) -> int:
+    """Return how many commands have ever been refused for want of room."""
+    errors: Any = client.info("errorstats")
+    return int(errors.get("errorstat_OOM", {}).get("count", 0))

@@ -69,12 +69,16 @@ def test_in_listmonks_database_it_asks_for_a_campaign(listmonk_database_url: str
 
 def test_a_target_that_is_not_there_is_named_without_its_secret(database_url: str, tmp_path: Path) -> None:
     result = prove(
-        "--target", "http://127.0.0.1:1/eventgrid", "--database", database_url, "--state-dir", str(tmp_path),
+        "--target", "http://127.0.0.1:1/eventgrid", "--database", database_url, "--state-dir", str(tmp_path / "prove"),
         "--secret", "a-secret-of-the-test", "--events", "10",
     )  # fmt: skip
     assert result.exit_code == 1
     assert "the receiver could not be reached" in result.output
     assert "a-secret-of-the-test" not in result.output
     assert urlsplit(database_url).path[1:] not in result.output
-    (ledger,) = tmp_path.glob("truth-*.jsonl")
-    assert [json.loads(line) for line in ledger.read_text().splitlines()] == []
+    assert not (tmp_path / "prove").exists(), "the folder of a world is for worlds"
+    (ledger,) = tmp_path.glob("prove-history/*.truth.jsonl")
+    assert ledger.read_text() == ""
+    (written,) = {*tmp_path.glob("prove-history/*.jsonl")} - {ledger}
+    assert [json.loads(line)["type"] for line in written.read_text().splitlines()] == ["options", "stopped"]
+    assert "a-secret-of-the-test" not in written.read_text()

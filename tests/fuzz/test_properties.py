@@ -43,12 +43,14 @@ def test_where_the_fuzzer_cannot_run_it_says_so_and_what_to_do(monkeypatch: pyte
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this platform")
 def test_the_fuzzer_runs_and_a_property_that_does_not_hold_is_a_finding(tmp_path: Path) -> None:
     """A property that is not there never holds."""
+    found, elsewhere = tmp_path / "found", tmp_path / "elsewhere"
+    found.mkdir()
+    elsewhere.mkdir()
     command = [sys.executable, "-m", "tests.fuzz.target"]
-    held = subprocess.run([*command, "split", str(tmp_path), "-runs=200"], capture_output=True, check=False)
+    options = [str(found), "-runs=200", f"-artifact_prefix={elsewhere}/"]
+    held = subprocess.run([*command, "split", *options], capture_output=True, check=False)
     assert held.returncode == 0, held.stderr[-1000:]
-    assert list(tmp_path.iterdir()) == []
-    broken = subprocess.run(
-        [*command, "no-such-property", str(tmp_path), "-runs=200"], capture_output=True, check=False
-    )
+    assert list(found.iterdir()) == []
+    broken = subprocess.run([*command, "no-such-property", *options], capture_output=True, check=False)
     assert broken.returncode != 0
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(found.iterdir())) == 1

@@ -46,10 +46,12 @@ def test_strikes_last_as_long_as_their_fault_may() -> None:
         assert shortest <= strike.seconds <= longest
 
 
-def test_a_plan_may_be_cut_down_to_some_kinds() -> None:
-    plan = Plan.draw(FAULTS, seed=5, count=110)
-    assert {strike.kind for strike in plan.only(["killed", "cut"]).strikes} == {"killed", "cut"}
-    assert plan.only([]).strikes == ()
+def test_a_plan_may_be_of_some_kinds_only_and_has_as_many_strikes() -> None:
+    plan = Plan.draw(FAULTS, seed=5, count=110, kinds=["killed", "cut"])
+    assert {strike.kind for strike in plan.strikes} == {"killed", "cut"}
+    assert len(plan.strikes) == 110
+    short = Plan.draw(FAULTS, seed=5, count=None, kinds=["killed", "cut"])
+    assert Counter(strike.kind for strike in short.strikes) == {"killed": 8, "cut": 1}
 
 
 def test_the_page_on_the_proof_names_every_fault_and_every_sabotage() -> None:
