@@ -14,7 +14,7 @@ from cli.failures import Failed
 #: The phases, in their order. Repeated here so that ``--help`` needs none of them; a test keeps the two the same.
 PHASES = {
     "limit": "as much as is drained, for --minutes, and memory flat",
-    "overload": "three times that, until 503, and recovery",
+    "overload": "a multiple of that, until 503, and recovery",
     "bursts": "50,000 events at once",
     "batches": "5,000 events in a request",
     "million": "a million parked events released by one call",

@@ -15,9 +15,7 @@ class Sizes:
     measuring_seconds: float = 15.0
     #: Entries that may wait on the streams at the limit: enough that no drain process is ever idle.
     waiting: int = 300
-    #: How many times as much as is drained arrives in the overload, how long that goes on once it is refused, and the
-    #: longest that it may take to get there.
-    overload: float = 3.0
+    #: How long the overload goes on once it is refused, and the longest that it may take to get there.
     refused_seconds: float = 20.0
     overload_seconds: float = 900.0
     #: The backlog limit of the receiver, in entries.

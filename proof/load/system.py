@@ -56,6 +56,11 @@ class System:
         """Where a mailer that uses Celery sends its tasks."""
         return self.servers.redis_url
 
+    @property
+    def worker(self) -> Program:
+        """The worker, with its Celery children and drain processes."""
+        return self.programs[_WORKER]
+
     def connect(self) -> psycopg.Connection[Any]:
         """Connect to the database in autocommit mode."""
         return psycopg.connect(self.servers.database_url, autocommit=True)
@@ -101,7 +106,7 @@ class System:
 
     def processes(self) -> dict[str, list[int]]:
         """Return the pids of every process, by what it is to be called."""
-        worker = self.programs[_WORKER]
+        worker = self.worker
         postgres, redis_server = self.servers.postgres, self.servers.redis
         found = {name: [program.pid] if program.pid else [] for name, program in self.programs.items()}
         for what, drains in (("drain process", True), ("Celery child", False)):
