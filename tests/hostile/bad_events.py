@@ -1,7 +1,4 @@
-"""Bodies that whoever has Event Grid's secret may post. Each is answered 200: a retry would cure none of them.
-
-The names of the rows are what docs/reliability.md calls them by.
-"""
+"""Bodies that whoever has Event Grid's secret may post. Each is answered 200: a retry would cure none of them."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from tests.hostile.bad_trackings import BAD_TRACKINGS
 from tests.hostile.case import EVENT_SECRET, MESSAGE_SECRET, Added, Case, Found, Http, Raw, Task
 from tests.hostile.corpus import CORPUS, LEAST
 from tests.hostile.outcome import Outcome, key
+from tests.pages import read, section, table_rows
 
 every_row = pytest.mark.parametrize("case", CORPUS.values(), ids=str)
 
@@ -60,8 +61,16 @@ def test_row_of_the_hostile_corpus(case: Case, outcome: Outcome) -> None:
 def test_there_are_enough_rows_for_every_door_and_one_at_least_for_each_bad_input_that_must_be_answered() -> None:
     assert len(LEAST) == 20
     assert len(CORPUS) == len([*BAD_EVENTS, *BAD_TRACKINGS, *BAD_REQUESTS]) >= 300, "each has a name of its own"
-    assert {name for names in LEAST.values() for name in names} <= CORPUS.keys()
+    assert {name for bad in LEAST.values() for name in bad.rows} <= CORPUS.keys()
     assert {type(case.sent) for case in CORPUS.values()} == {Http, Raw, Added, Task}
+
+
+def test_the_page_for_operators_tells_the_same() -> None:
+    told = table_rows(section(read("docs/reliability.md"), "Every bad input"))[1:]
+    assert told == [
+        [str(number), name, bad.outcome, ", ".join(f"`{row}`" for row in bad.rows)]
+        for number, (name, bad) in enumerate(LEAST.items(), start=1)
+    ]
 
 
 @pytest.mark.parametrize("secrets", ["", " , "], ids=["none", "blank"])
