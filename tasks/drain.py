@@ -19,7 +19,7 @@ from tasks.messages import cut_call
 from tasks.reasons import Reason
 from worker import metrics
 from worker.app import app
-from worker.stream_consumer import Entry, StreamConsumer
+from worker.stream_consumer import Claimed, Entry, StreamConsumer
 from worker.streams import EVENTS, MESSAGES
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ STREAMS = (MESSAGES, EVENTS)
 
 #: Longest run of the task. The drain processes do the steady work; the task is their second trigger.
 TASK_RUN = timedelta(seconds=10)
+#: How often a body is tried to be taken apart.
+APART_TRIES = 3
 #: Most entries that the task reads at once: what it takes, the drain processes beside it cannot have.
 MOST_READ = 32
 #: How many bytes of a batch an element takes at least, however short it is. An event has a comma in every fifty bytes.
@@ -87,15 +89,16 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
     rest.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: the batch could not be recorded. Its entries were handed back and stay pending.
+        sqlalchemy.exc.SQLAlchemyError, redis.exceptions.RedisError: the batch could not be recorded, or cut. Its
+            entries were handed back and stay pending.
     """
     started = time.perf_counter()
-    if batch.long and cut_long_call(consumer, batch.entries[0]):
-        return Drained()
     try:
         with consumer.holding(batch.entries):
+            if batch.long and cut_long_call(consumer, batch.entries[0]):
+                return Drained()
             drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
-    except SQLAlchemyError:
+    except (RedisError, SQLAlchemyError):
         consumer.give_back(batch.entries)
         raise
     metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
@@ -113,7 +116,7 @@ def cut_long_call(consumer: StreamConsumer, entry: Entry) -> bool:
     if len(calls) == 1:
         return False
     try:
-        consumer.append_messages(calls)
+        consumer.append(MESSAGES, calls)
     except OutOfMemoryError:
         return False
     return True
@@ -138,27 +141,26 @@ def retire_exhausted(
 
     One that holds several elements goes back onto its stream element by element: its neighbours go through, and the
     culprit alone is delivered too often once more. A lone element is quarantined, and so is, whole, a body that has
-    ended its process even in being taken apart.
+    ended its process even in being taken apart, a few times.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError, redis.exceptions.RedisError: nothing is lost; they stay pending.
+        sqlalchemy.exc.SQLAlchemyError, redis.exceptions.RedisError: nothing is lost; what is left was handed back.
     """
-    whole: list[Entry] = []
-    for entry in entries:
-        elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + 1 else []
-        if len(elements) < 2:
-            whole.append(entry)
-            continue
-        try:
-            consumer.append(entry.stream, elements)
-        except RedisError:
-            consumer.give_back([entry])  # a full Redis is no fault of the entry's
-            raise
-        _log.error("took entry %s of %s apart: it ended its process, again and again", entry.entry_id, entry.stream)
     drained = Drained()
-    if whole:
-        drained += set_aside(engine, pipeline.kind, bodies_of(whole), Reason.DELIVERED_TOO_OFTEN, None)
-    consumer.acknowledge(entries)
+    for position, entry in enumerate(entries):
+        try:
+            elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + APART_TRIES else []
+            if len(elements) < 2:
+                drained += set_aside(engine, pipeline.kind, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
+            else:
+                consumer.append(entry.stream, elements)
+                _log.error(
+                    "took entry %s of %s apart: it ended its process, again and again", entry.entry_id, entry.stream
+                )
+            consumer.acknowledge([entry])
+        except (RedisError, SQLAlchemyError):
+            consumer.give_back(entries[position:])  # a full Redis, or PostgreSQL away, is no fault of theirs
+            raise
     return drained
 
 
@@ -209,17 +211,30 @@ def drain_abandoned(ctx: Context, stopping: Callable[[], bool] = lambda: False) 
             max_deliveries=ctx.settings.max_deliveries,
             count=ctx.settings.drain_batch_entries,
         )
+        drained += retire_each(ctx, claimed)
         drained += drain_each(ctx, batches_of(claimed.entries, max_bytes=max_bytes), stopping)
-        for batch in batches_of(claimed.exhausted, max_bytes=max_bytes):
+        if not (claimed.entries or claimed.exhausted):
+            break
+    return drained
+
+
+def retire_each(ctx: Context, claimed: Claimed) -> Drained:
+    """Retire what is exhausted of ``claimed``; if that fails, all of it is handed back: it was not even tried."""
+    drained = Drained()
+    exhausted = {stream: [entry for entry in claimed.exhausted if entry.stream == stream] for stream in STREAMS}
+    for stream in STREAMS:
+        entries = exhausted.pop(stream)
+        try:
             drained += retire_exhausted(
                 ctx.consumer,
                 ctx.engine,
-                ctx.pipelines[batch.stream],
-                batch.entries,
+                ctx.pipelines[stream],
+                entries,
                 max_deliveries=ctx.settings.max_deliveries,
             )
-        if not (claimed.entries or claimed.exhausted):
-            break
+        except Exception:
+            ctx.consumer.give_back([*claimed.entries, *(entry for rest in exhausted.values() for entry in rest)])
+            raise
     return drained
 
 

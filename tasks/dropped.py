@@ -3,7 +3,7 @@
 Celery gives a task up when it has killed its child too often, or has overrun its hard time limit, and drops a message
 whose task it does not know. Its message is acknowledged then. On the stream trackings that only had bad luck are
 drained, those that kill whoever works them are quarantined alone, and what a release of another day would have
-understood is quarantined with its bytes.
+understood is quarantined with its bytes. Where Redis has no room for them, all are quarantined at once.
 
 This runs in the worker's main process, from which children are forked: each time on a connection of its own.
 """
@@ -12,13 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.signals import task_failure, task_unknown
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
+from db.engine import create_engine
+from tasks.batch import Body, set_aside
 from tasks.messages import CALL
+from tasks.reasons import Reason
 from tasks.track import FIELDS, encode
 from worker.queues import TRACKING
 from worker.settings import WorkerSettings
@@ -65,10 +71,22 @@ def _append(calls: Iterable[Any]) -> None:
     bodies = [encode(call) for call in calls]
     if not bodies:
         return
+    settings = WorkerSettings.read()
     try:
-        with connect(WorkerSettings.read().redis_url.get_secret_value()) as client:
-            StreamConsumer(client, (MESSAGES,)).append_messages(bodies)
+        with connect(settings.redis_url.get_secret_value()) as client:
+            StreamConsumer(client, (MESSAGES,)).append(MESSAGES, bodies)
     except RedisError as error:
-        _log.error("trackings that Celery has given up are lost: Redis did not take them (%s)", type(error).__name__)
+        _log.error("Redis did not take the trackings that Celery has given up (%s)", type(error).__name__)
+        _quarantine(settings, bodies)
     else:
         _log.error("trackings that Celery has given up were put onto their stream")
+
+
+def _quarantine(settings: WorkerSettings, bodies: Sequence[bytes]) -> None:
+    """Keep in PostgreSQL what a full Redis refuses: it acknowledges the task all the same."""
+    engine = create_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    try:
+        now = datetime.now(UTC)
+        set_aside(engine, "message", [Body(body, None, now) for body in bodies], Reason.DELIVERED_TOO_OFTEN, None)
+    except SQLAlchemyError as error:
+        _log.error("they are lost: PostgreSQL did not take them either (%s)", type(error).__name__)

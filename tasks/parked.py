@@ -11,7 +11,7 @@ from db.listmonk.native import WATCHED, Watched
 from db.parking import Swept, put_off, sweep
 from db.tracking import Foreign, adopt_foreign, find_foreign, respell_foreign
 from tasks.context import Context, context
-from tasks.patience import in_pieces, patiently
+from tasks.patience import Pieces, patiently
 from tasks.settling import release_or_leave, settle
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
@@ -26,6 +26,9 @@ WATCH_RUN = timedelta(seconds=10)
 
 #: Most rows of another program's looked at in one sweep.
 FOREIGN_LIMIT = 5000
+
+_sweeping = Pieces()
+_watching = Pieces()
 
 
 @app.task(name="sweep_parked")
@@ -91,7 +94,7 @@ def retry_due(ctx: Context) -> Swept:
         with ctx.engine.begin() as conn:
             return put_off(conn, PUT_OFF)
 
-    while (swept := release_or_leave(partial(in_pieces, sweep_due, limit))) is None:
+    while (swept := release_or_leave(partial(_sweeping.run, sweep_due, limit))) is None:
         if limit == 1:
             _log.error("put off %d events that cannot be released, so that others are", patiently(put_off_first))
             return Swept()
@@ -116,7 +119,7 @@ def watch(ctx: Context) -> int:
     absorbed = 0
     until = time.monotonic() + WATCH_RUN.total_seconds()
     while time.monotonic() < until:
-        watched = patiently(lambda: in_pieces(watch_once, WATCHED))
+        watched = patiently(lambda: _watching.run(watch_once, WATCHED))
         absorbed += watched.absorbed
         if not watched.more:
             break

@@ -41,21 +41,32 @@ def patiently(transaction: Callable[[], _Result]) -> _Result:
     return _retrying(transaction)
 
 
-def in_pieces(transaction: Callable[[int], _Result], most_rows: int) -> _Result:
-    """Run ``transaction`` over up to so many rows, and over half as many each time that PostgreSQL ends it as too long.
+class Pieces:
+    """Work that may be too much for one statement, done in pieces of a size that PostgreSQL has time for.
 
-    What is too much once is too much the next time, and what was left grows meanwhile: without this, a task that had
-    fallen behind would never catch up.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: any other failure; or even one row takes too long.
+    What was too much once is too much the next time, and what was left grows meanwhile. So a piece that PostgreSQL ends
+    as too long is tried an eighth as large, which finds the size well within a task's time limit; and the size is kept
+    from run to run, growing slowly while all goes well.
     """
-    rows = most_rows
-    while True:
-        try:
-            return transaction(rows)
-        except OperationalError as error:
-            if sqlstate_of(error) != QUERY_CANCELED or rows <= 1:
-                raise
-            rows //= 2
-            _log.warning("a transaction took too long; trying it with %d rows at most", rows)
+
+    def __init__(self) -> None:
+        self._rows: int | None = None
+
+    def run(self, transaction: Callable[[int], _Result], most_rows: int) -> _Result:
+        """Run ``transaction`` over as many rows as there is time for, ``most_rows`` at most.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: any other failure; or even one row takes too long.
+        """
+        while True:
+            rows = min(most_rows, self._rows or most_rows)
+            try:
+                result = transaction(rows)
+            except OperationalError as error:
+                if sqlstate_of(error) != QUERY_CANCELED or rows <= 1:
+                    raise
+                self._rows = rows // 8 or 1
+                _log.warning("a transaction took too long; trying it with %d rows at most", self._rows)
+            else:
+                self._rows = None if rows == most_rows else rows + rows // 8 + 1
+                return result

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from db.archive import purge
 from db.drift import purge_tallies
@@ -35,14 +35,24 @@ def purge_archive() -> str:
 
 def purge_older(ctx: Context) -> int:
     """Remove rows older than the retention, a few in each transaction; return how many."""
-    older_than = datetime.now(UTC) - ctx.settings.archive_retention
+    older_than = _now(ctx) - ctx.settings.archive_retention
     return _in_pieces(ctx, PURGE_LIMIT, lambda conn, limit: purge(conn, older_than, limit=limit))
 
 
 def purge_counted(ctx: Context) -> int:
     """Remove tallies that no alarm counts any more; return how many."""
-    older_than = datetime.now(UTC) - TALLIES_KEPT
+    older_than = _now(ctx) - TALLIES_KEPT
     return _in_pieces(ctx, _TALLIES_LIMIT, lambda conn, limit: purge_tallies(conn, older_than, limit=limit))
+
+
+def _now(ctx: Context) -> datetime:
+    """Return what the slower clock says, of this machine's and PostgreSQL's: neither alone may empty a table."""
+
+    def ask() -> datetime:
+        with ctx.engine.begin() as conn:
+            return conn.execute(select(func.now())).scalar_one()
+
+    return min(datetime.now(UTC), patiently(ask))
 
 
 def _in_pieces(ctx: Context, limit: int, remove: Callable[[Connection, int], int]) -> int:

@@ -16,6 +16,7 @@ from tasks.batch import Body, work
 from tasks.context import context
 from tasks.messages import CALL, MessagePipeline
 from worker.app import app
+from worker.streams import MESSAGES
 
 _log = logging.getLogger(__name__)
 #: What positional arguments of `track_message` mean, in their order.
@@ -65,7 +66,7 @@ def _hand_over(task: Task[..., str], calls: Iterable[Any]) -> str:
     When Redis fails as well, the task is tried again, and again: Celery acknowledges a task that has failed for good.
     """
     try:
-        context().consumer.append_messages(encode(call) for call in calls)
+        context().consumer.append(MESSAGES, (encode(call) for call in calls))
     except Exception as error:  # SoftTimeLimitExceeded included
         try:
             raise cast(Exception, task.retry(exc=error, countdown=min(60, 2**task.request.retries), max_retries=None))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-from worker.streams import CONSUMER, GROUP, MESSAGES
+from worker.streams import CONSUMER, GROUP
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ _Reply = TypeVar("_Reply")
 _ANSWER_SECONDS = 5
 #: Size at which a write of several entries is sent: well within the time that Redis has to answer.
 _WRITE_BYTES = 4 * 1024 * 1024
+#: What an entry takes in a write beside its body, about.
+_ENTRY_BYTES = 256
 #: Size of bodies at which a read ends.
 _READ_BYTES = 4 * 1024 * 1024
 #: Most entries of a stream in one reply, which nothing else bounds: each may be as large as the receiver takes.
@@ -202,15 +204,8 @@ class StreamConsumer:
             pipeline.xdel(stream, *entry_ids)
         pipeline.execute()
 
-    def append(self, stream: str, bodies: Sequence[bytes]) -> None:
-        """Put bodies onto a stream, an entry each. When it fails, some of them may be there."""
-        pipeline = self._client.pipeline(transaction=False)
-        for body in bodies:
-            pipeline.xadd(stream, {"body": body})
-        pipeline.execute()
-
-    def append_messages(self, bodies: Iterable[bytes]) -> None:
-        """Put calls of send-trackings onto their stream, to be drained like any mailer's.
+    def append(self, stream: str, bodies: Iterable[bytes]) -> None:
+        """Put bodies onto a stream, an entry each, to be drained like any others.
 
         If Redis fails on the way, some of them are there; to append all of them again does no harm. Some go in one
         write, for Redis waits for its disk after each.
@@ -218,8 +213,8 @@ class StreamConsumer:
         pipeline = self._client.pipeline(transaction=False)
         size = 0
         for body in bodies:
-            pipeline.xadd(MESSAGES, {"body": body})
-            size += len(body)
+            pipeline.xadd(stream, {"body": body})
+            size += len(body) + _ENTRY_BYTES
             if size > _WRITE_BYTES:
                 pipeline.execute()
                 size = 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from datetime import timedelta
 
+import pytest
+from sqlalchemy import Engine, text
+
+from db.counting import LONGEST_STATEMENT, Counted
 from db.reporting import campaign_stats
 from tasks import counting
 from tasks.context import Context
@@ -30,6 +34,37 @@ def test_it_goes_on_until_nothing_is_left(ctx: Context) -> None:
     assert changes(ctx) == 0
     with ctx.engine.begin() as conn:
         assert [row.sent for row in campaign_stats(conn)] == [1] * 5
+
+
+def test_it_recounts_each_campaign_in_a_transaction_of_its_own_and_adds_before_and_between(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for campaign in (1, 2, 3):
+        track(ctx, campaign)
+    with ctx.engine.begin() as conn:
+        conn.execute(text("TRUNCATE azure_message_tracking"))
+    for campaign in (3, 4, 5):
+        track(ctx, campaign)
+    done = []
+
+    def count_changes(engine: Engine, *, limit: int) -> Counted:
+        done.append(counted := counting_once(engine, limit=limit))
+        track(ctx, 6)
+        return counted
+
+    counting_once = counting.count_changes
+    monkeypatch.setattr(counting, "count_changes", count_changes)
+    assert counting.count(ctx, limit=4).recounts == 3
+    assert [counted.recounts for counted in done] == [0, 0, 1, 1, 1, 0]
+    assert changes(ctx) == 1
+    with ctx.engine.begin() as conn:
+        assert [tuple(row)[:2] for row in campaign_stats(conn)] == [(3, 1), (4, 1), (5, 1), (6, len(done))]
+
+
+def test_a_recount_that_takes_as_long_as_it_may_ends_before_the_task() -> None:
+    """Two of its statements read all of a campaign's rows."""
+    limit = timedelta(seconds=counting.count_campaigns.soft_time_limit)
+    assert counting.COUNT_RUN + 2 * LONGEST_STATEMENT < limit
 
 
 def test_it_leaves_the_work_to_one_that_is_at_it(ctx: Context) -> None:

@@ -79,7 +79,7 @@ def test_a_task_works_a_short_call_itself(ctx: Context, redis_client: redis.Redi
 def test_many_pieces_go_in_writes_of_some_megabytes(
     ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_consumer, "_WRITE_BYTES", 250)
+    monkeypatch.setattr(stream_consumer, "_WRITE_BYTES", 1000)
     writes: list[int] = []
     execute = redis.client.Pipeline.execute
 
@@ -88,7 +88,7 @@ def test_many_pieces_go_in_writes_of_some_megabytes(
         return execute(self, *args)
 
     monkeypatch.setattr(redis.client.Pipeline, "execute", count)
-    ctx.consumer.append_messages(bytes(100) for _ in range(8))
+    ctx.consumer.append(MESSAGES, (bytes(100) for _ in range(8)))
     assert redis_client.xlen(MESSAGES) == 8
     assert writes == [3, 3, 2]
 
@@ -101,7 +101,7 @@ def test_a_task_whose_time_is_up_is_tried_again_if_there_is_none_left_to_hand_ov
         raise SoftTimeLimitExceeded
 
     monkeypatch.setattr(track, "work", too_late)
-    monkeypatch.setattr(ctx.consumer, "append_messages", too_late)
+    monkeypatch.setattr(ctx.consumer, "append", too_late)
     monkeypatch.setattr(track.track_messages, "retry", lambda **_options: Retry("again"))
     with pytest.raises(Retry):
         track.track_messages.run(call)

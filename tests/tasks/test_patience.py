@@ -13,7 +13,7 @@ from db.parking import Swept
 from db.results import Results
 from tasks import parked
 from tasks.context import Context
-from tasks.patience import in_pieces
+from tasks.patience import Pieces
 
 #: More rows than this take longer than a statement may.
 TOO_MANY = 700
@@ -39,18 +39,37 @@ def over(ctx: Context, tried: list[int]) -> Callable[[int], int]:
     return transaction
 
 
-def test_what_takes_too_long_is_halved_until_it_does_not(ctx: Context) -> None:
+@pytest.fixture(autouse=True)
+def _unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parked, "_sweeping", Pieces())
+    monkeypatch.setattr(parked, "_watching", Pieces())
+
+
+def test_what_takes_too_long_is_done_in_pieces_whose_size_is_found_soon_and_kept(ctx: Context) -> None:
     tried: list[int] = []
-    assert in_pieces(over(ctx, tried), 5000) == 625
-    assert tried == [5000, 2500, 1250, 625]
+    pieces = Pieces()
+    assert pieces.run(over(ctx, tried), 5000) == 625
+    assert tried == [5000, 625]
+    assert pieces.run(over(ctx, tried), 5000) == 88  # a little more was too much
+    assert pieces.run(over(ctx, tried), 5000) == 100
+    assert tried == [5000, 625, 704, 88, 100]
+    assert pieces.run(over(ctx, tried), 50) == 50
+
+
+def test_when_there_is_time_for_all_again_all_is_done_at_once(ctx: Context) -> None:
+    pieces = Pieces()
+    pieces.run(over(ctx, []), 1000)
+    sizes = [pieces.run(lambda rows: rows, 1000) for _ in range(30)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 1000
 
 
 def test_where_even_one_row_takes_too_long_it_says_so(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.tasks.test_patience.TOO_MANY", 0)
     tried: list[int] = []
     with pytest.raises(OperationalError, match="statement timeout"):
-        in_pieces(over(ctx, tried), 4)
-    assert tried == [4, 2, 1]
+        Pieces().run(over(ctx, tried), 10)
+    assert tried == [10, 1]
 
 
 def test_any_other_failure_is_not_for_the_number_of_rows(ctx: Context) -> None:
@@ -59,7 +78,7 @@ def test_any_other_failure_is_not_for_the_number_of_rows(ctx: Context) -> None:
             conn.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(OperationalError):
-        in_pieces(fail, 4)
+        Pieces().run(fail, 4)
 
 
 def test_a_watch_that_has_fallen_behind_catches_up(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -38,6 +38,19 @@ def test_bodies_are_kept_for_as_long_as_the_setting_says(database_url: str) -> N
     assert purging.purge_older(ctx) == 2
     assert purging.purge_older(ctx) == 0
     assert count(ctx) == 2
+    ctx.engine.dispose()
+
+
+def test_a_clock_that_is_ahead_removes_nothing_early(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=30)
+
+    ctx = context(database_url)
+    archive(ctx, timedelta(days=1))
+    monkeypatch.setattr(purging, "datetime", Ahead)
+    assert purging.purge_older(ctx) == 0
     ctx.engine.dispose()
 
 

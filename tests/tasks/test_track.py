@@ -105,7 +105,7 @@ def test_while_redis_is_away_as_well_the_task_is_tried_again(ctx: Context, monke
         raise redis.ConnectionError
 
     monkeypatch.setattr("tasks.track.work", _away)
-    monkeypatch.setattr(ctx.consumer, "append_messages", unreachable)
+    monkeypatch.setattr(ctx.consumer, "append", unreachable)
     asked: list[dict[str, Any]] = []
 
     def retry(**options: Any) -> Retry:
