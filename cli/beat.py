@@ -14,5 +14,4 @@ def beat() -> None:
     It is the second trigger of drains and the first of sweeps. A second one does no harm, and while none runs, the
     drain goes on.
     """
-    # The plain scheduler keeps no file: each entry of ours is due again within minutes, so nothing need be remembered.
-    become_celery("beat", "--scheduler=celery.beat:Scheduler", "--enable-remote-control", "--hostname=beat@%h")
+    become_celery("beat", "--enable-remote-control", "--hostname=beat@%h")

@@ -75,8 +75,8 @@ task_send_sent_event = True
 task_track_started = True
 worker_hijack_root_logger = False
 
-# Nothing of beat's needs remembering: every entry is a plain interval, and a tick too many does nothing.
-beat_scheduler = "celery.beat:Scheduler"
+# A scheduler that keeps no file: every entry is a plain interval, and a tick too many does nothing.
+beat_scheduler = "worker.beat:SteadyScheduler"
 # A tick that waited for longer than a few intervals is worthless, and would pile up while no worker runs.
 beat_schedule = {
     "drain": {"task": "drain_events", "schedule": Interval(10.0), "options": {"expires": 30.0}},
