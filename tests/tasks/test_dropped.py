@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,7 +40,8 @@ def kept(database_url: str) -> list[tuple[str, dict[str, object]]]:
 
 def test_trackings_go_onto_their_stream(database_url: str, redis_client: redis.Redis) -> None:
     give_up()
-    ((_, fields),) = redis_client.xrange(MESSAGES)
+    entries: Any = redis_client.xrange(MESSAGES)
+    ((_, fields),) = entries
     assert json.loads(fields[b"body"]) == TRACKING
     assert kept(database_url) == []
 
