@@ -10,8 +10,8 @@ from celery.beat import ScheduleEntry, Scheduler
 class SteadyScheduler(Scheduler):
     """Celery's plain scheduler, but that an entry's turn comes by the monotonic clock.
 
-    Celery's own waits until the wall clock shows an instant: set back by an hour, it does not even ask an entry whether it
-    is due for an hour. What an entry answers is by the wall clock still: see `worker.interval`.
+    Celery's own waits until the wall clock shows an instant: set back by an hour, it asks nothing for an hour. What an
+    entry answers is by the wall clock still: see `worker.interval`.
     """
 
     def _when(self, entry: ScheduleEntry, next_time_to_run: float) -> float:

@@ -11,8 +11,8 @@ from celery.schedules import schedule
 class Interval(schedule):
     """Due again ``seconds`` after it ran last, by the wall clock.
 
-    Celery's own is not due until the clock has reached the last run once more: set back by an hour, as when a wrong clock
-    is put right, beat would send nothing for an hour. When it is asked is for `worker.beat` to say.
+    Celery's own is not due until the clock has reached the last run once more: set back by an hour, as when a wrong
+    clock is put right, beat would send nothing for an hour. `worker.beat` says when it is asked.
     """
 
     def __init__(self, seconds: float, **options: Any) -> None:

@@ -50,7 +50,7 @@ def test_it_survives_being_copied_as_celery_does(interval: Interval) -> None:
 
 
 class Beat(SteadyScheduler):
-    """A whole scheduler that sends nothing, and lives in a time of its own: ``wall`` may be set, ``seconds`` may not."""
+    """A whole scheduler that sends nothing, in a time of its own: ``wall`` may be set, ``seconds`` may not."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall = datetime(2026, 1, 10, 12, tzinfo=UTC)
