@@ -97,8 +97,14 @@ def names_of(conn: Connection, ids: Sequence[int]) -> dict[int, Row[Any]]:
 
 
 def read_alarms(conn: Connection) -> tuple[datetime, dict[str, Alarm | None]]:
-    """Return the database's time, and the latest alarm of each kind."""
+    """Return the database's time, and the latest alarm of each kind.
+
+    None is dated later than that: one that was, because the database's clock was ahead, is dated now, for good.
+    """
     rows = conn.execute(_ANY["read_alarms"]).all()
+    if ahead := [{"id": row.id} for row in rows if row.ahead]:
+        conn.execute(_ANY["redate_alarm"], ahead)
+        rows = conn.execute(_ANY["read_alarms"]).all()
     return rows[0].now, {row.kind: None if row.id is None else _alarm(row) for row in rows}
 
 
@@ -153,5 +159,5 @@ def dismiss_alarms(conn: Connection) -> tuple[list[str], int]:
 
 
 def purge_tallies(conn: Connection, older_than: datetime, *, limit: int) -> int:
-    """Remove up to ``limit`` tallies from before then; return how many."""
+    """Remove up to ``limit`` tallies from before then, or of the future; return how many."""
     return conn.execute(_ANY["purge_tallies"], {"older_than": older_than, "limit": limit}).rowcount

@@ -33,17 +33,33 @@ SELECT id, kind, name, accepted_at FROM attribution_names WHERE id = ANY(CAST(:i
 
 -- name: read_alarms
 -- The latest alarm of each kind, open or ended, and what time the database has: it is the one clock of all processes.
-SELECT k.kind, now() AS now, i.id, i.subject_id, i.found_at, i.details
+SELECT k.kind, now() AS now, i.id, i.subject_id, i.found_at, i.details,
+       greatest(i.found_at, CAST(i.details ->> 'since' AS timestamptz),
+                CAST(i.details ->> 'ended_at' AS timestamptz)) > now() AS ahead
   FROM unnest(ARRAY['poison', 'id_missing']) AS k (kind)
   LEFT JOIN LATERAL (SELECT * FROM attribution_incidents AS i
                       WHERE i.kind = k.kind ORDER BY i.subject_id DESC LIMIT 1) AS i ON true;
 
+-- name: redate_alarm
+-- What an alarm has from a clock that was ahead, and has been put right, happens now. It may slow as long from now on. Of
+-- two processes that find it at once one writes: the other waits for it, and finds nothing ahead any longer.
+UPDATE attribution_incidents AS i
+   SET found_at = least(i.found_at, now()),
+       details = i.details || jsonb_strip_nulls(jsonb_build_object(
+           'slows_until', CAST(i.details ->> 'slows_until' AS timestamptz) - greatest(i.found_at - now(), interval '0')))
+           || (SELECT coalesce(jsonb_object_agg(d.key, now()), '{}')
+                 FROM (VALUES ('since'), ('ended_at')) AS d (key)
+                WHERE CAST(i.details ->> d.key AS timestamptz) > now())
+ WHERE i.id = :id
+   AND greatest(i.found_at, CAST(i.details ->> 'since' AS timestamptz),
+                CAST(i.details ->> 'ended_at' AS timestamptz)) > now();
+
 -- name: add_up
--- All tallies since then.
+-- All tallies since then. Those of the future, here and below, are from a clock that was ahead: nobody knows how old they are.
 SELECT coalesce(sum(events), 0) AS events, coalesce(sum(malformed), 0) AS malformed, coalesce(sum(unknown), 0) AS unknown,
        coalesce(sum(engagements), 0) AS engagements, coalesce(sum(without_id), 0) AS without_id
   FROM attribution_tallies
- WHERE counted_at > :since;
+ WHERE counted_at > :since AND counted_at <= now();
 
 -- name: add_up_newest
 -- Of the tallies since then the newest, as many as hold :events of what is asked about.
@@ -51,13 +67,13 @@ SELECT coalesce(sum(events), 0) AS events, coalesce(sum(malformed), 0) AS malfor
        coalesce(sum(engagements), 0) AS engagements, coalesce(sum(without_id), 0) AS without_id
   FROM (SELECT *, sum({counted}) OVER (ORDER BY counted_at DESC, id DESC) - {counted} AS newer
           FROM attribution_tallies
-         WHERE counted_at > :since) AS t
+         WHERE counted_at > :since AND counted_at <= now()) AS t
  WHERE newer < :events;
 
 -- name: add_up_reasons
 SELECT r.key AS reason, sum(CAST(r.value AS bigint)) AS events
   FROM attribution_tallies AS t, jsonb_each_text(t.reasons) AS r
- WHERE t.counted_at > :since
+ WHERE t.counted_at > :since AND t.counted_at <= now()
  GROUP BY r.key
  ORDER BY events DESC, reason;
 
@@ -94,7 +110,10 @@ UPDATE attribution_incidents AS i
 RETURNING i.kind;
 
 -- name: purge_tallies
--- SKIP LOCKED: two purges share the work.
+-- SKIP LOCKED: two purges share the work. Those of the future would count when their time has come, long after what they
+-- tell; a minute, since others may have begun after this did.
 DELETE FROM attribution_tallies
- WHERE id IN (SELECT id FROM attribution_tallies WHERE counted_at < :older_than ORDER BY id LIMIT :limit
+ WHERE id IN (SELECT id FROM attribution_tallies
+               WHERE counted_at < :older_than OR counted_at > now() + interval '1 minute'
+               ORDER BY id LIMIT :limit
                  FOR UPDATE SKIP LOCKED);

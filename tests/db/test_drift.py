@@ -80,6 +80,51 @@ def test_the_newest_are_as_many_as_hold_what_is_asked_for(engine: Engine) -> Non
         assert drift.add_up_newest(conn, ID_MISSING, before, 2) == Tally(50, 3, engagements=2)
 
 
+def test_tallies_of_the_future_do_not_count(engine: Engine) -> None:
+    before = tallies(engine, 10, 20, 30)
+    with engine.begin() as conn:
+        conn.execute(text("UPDATE attribution_tallies SET counted_at = now() + interval '1 hour' WHERE events = 30"))
+        assert drift.add_up(conn, before).events == 30
+        assert drift.add_up_newest(conn, POISON, before, 1).events == 20
+        assert drift.add_up_reasons(conn, before) == {"not_json": 1}
+
+
+def test_what_an_alarm_has_from_a_clock_that_was_ahead_happens_when_it_is_first_seen(engine: Engine) -> None:
+    ahead = "2999-01-10T03:10:00+00:00"
+    with engine.begin() as conn:
+        drift.open_alarm(conn, POISON, 1, {"since": ahead, "ended_at": ahead, "ended_by": "operator", "events": 7})
+        drift.open_alarm(conn, ID_MISSING, 1, {"ended_at": None})
+        conn.execute(text("UPDATE attribution_incidents SET found_at = :ahead"), {"ahead": ahead})
+    with engine.begin() as conn:
+        now, alarms = drift.read_alarms(conn)
+    for kind in (POISON, ID_MISSING):
+        first = alarms[kind]
+        assert first is not None
+        assert (first.found_at, first.since) == (now, now)
+        assert first.ended_at == (now if kind == POISON else None)
+        assert alarm(engine, kind) == first
+
+
+def test_what_is_not_ahead_stays_as_it_is(engine: Engine) -> None:
+    details = {"since": "2026-01-10T03:10:00+00:00", "ended_at": None, "slows_until": "2026-01-10T15:10:00+00:00"}
+    with engine.begin() as conn:
+        drift.open_alarm(conn, POISON, 1, details)
+        conn.execute(
+            text("UPDATE attribution_incidents SET found_at = CAST(:at AS timestamptz)"), {"at": details["since"]}
+        )
+    assert alarm(engine).found_at == alarm(engine).since == datetime.fromisoformat("2026-01-10T03:10:00+00:00")
+    with engine.begin() as conn:
+        assert conn.execute(text("SELECT details FROM attribution_incidents")).scalar_one() == details
+
+
+def test_of_two_that_see_at_once_that_an_alarm_is_ahead_one_dates_it(engine: Engine) -> None:
+    with engine.begin() as conn:
+        drift.open_alarm(conn, POISON, 1, {})
+        conn.execute(text("UPDATE attribution_incidents SET found_at = '2999-01-10T03:10:00+00:00'"))
+    first, second = at_once(engine, lambda conn: drift.read_alarms(conn)[1][POISON])
+    assert first == second
+
+
 def test_of_two_that_raise_an_alarm_at_once_one_does(engine: Engine) -> None:
     assert at_once(engine, lambda conn: drift.open_alarm(conn, POISON, 1, {})) == [True, False]
     assert (alarm(engine).number, alarm(engine).ended_at, alarm(engine).times) == (1, None, 1)
