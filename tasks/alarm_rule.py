@@ -29,11 +29,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When there is an alarm: above ``share`` of at least ``least`` events within ``window``."""
+    """When there is an alarm: above ``share`` of at least ``least`` events within ``window``.
+
+    It slows the drain for ``slows_for`` at most.
+    """
 
     share: float
     least: int
     window: timedelta
+    slows_for: timedelta
 
     def counts_since(self, now: datetime, alarm: Alarm | None) -> datetime:
         """From when on tallies count. What has led to an alarm that ended does not lead to the next."""
@@ -46,6 +50,10 @@ class Rule:
         """How many events, the newest, must be better for an alarm to end."""
         return self.least << min(alarm.times - 1, _DOUBLINGS)
 
+    def slows(self, alarm: Alarm, now: datetime) -> bool:
+        """Whether an open alarm slows the drain still. However often it was raised again, it does not begin anew."""
+        return now - alarm.found_at < self.slows_for
+
     def judge(self, kind: str, alarm: Alarm | None, tally: Tally, now: datetime) -> Verdict:
         """Say what is to be done.
 
@@ -54,15 +62,26 @@ class Rule:
         """
         events, bad = tally.of(kind), tally.bad(kind)
         if alarm is not None and alarm.ended_at is None:
-            if events >= self.needed(alarm):
-                return Verdict.END if bad <= self.share / 2 * events else Verdict.LEAVE
-            # In a whole window too little has come to tell, so too little to be afraid of.
-            return Verdict.END if alarm.since < now - self.window and events < self.least else Verdict.LEAVE
+            return Verdict.END if self._is_over(alarm, events, bad, now) else Verdict.LEAVE
         if events < self.least or bad <= self.share * events:
             return Verdict.LEAVE
         if alarm is None or alarm.ended_at is None or alarm.ended_at < now - self.window:
             return Verdict.RAISE
-        return Verdict.LEAVE if alarm.ended_by == "operator" else Verdict.RAISE_AGAIN
+        if alarm.ended_by == "operator":
+            return Verdict.LEAVE
+        # What has slowed nothing for a whole window is over with its end: as the same alarm again, it would not slow.
+        return Verdict.RAISE_AGAIN if self.slows(alarm, now - self.window) else Verdict.RAISE
+
+    def _is_over(self, alarm: Alarm, events: int, bad: int, now: datetime) -> bool:
+        """Whether an open alarm ends.
+
+        After a whole window what has come is enough to tell, however much is `needed`; and if it is hardly anything,
+        it is too little to be afraid of.
+        """
+        whole = alarm.since < now - self.window
+        if whole and events < self.least:
+            return True
+        return (whole or events >= self.needed(alarm)) and bad <= self.share / 2 * events
 
 
 def raised_sentence(kind: str, tally: Tally, reasons: Mapping[str, int], *, slows: bool) -> str:

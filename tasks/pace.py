@@ -46,8 +46,9 @@ class Pace:
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._rule = Rule(settings.alarm_share_percent / 100, settings.alarm_least, settings.alarm_window)
-        self._slows_for = settings.alarm_slows_for
+        self._rule = Rule(
+            settings.alarm_share_percent / 100, settings.alarm_least, settings.alarm_window, settings.alarm_slows_for
+        )
         self._seen = Seen()
         self._accepted: set[tuple[str, str]] = set()
         self._learnt: set[Name] = set()
@@ -123,7 +124,7 @@ class Pace:
             reasons = drift.add_up_reasons(conn, since) if kind == POISON else {}
             details = {"since": now.isoformat()} | self._details(kind, tally, reasons, now)
             if drift.open_alarm(conn, kind, alarm.number + 1 if alarm else 1, details):
-                told.append((logging.ERROR, raised_sentence(kind, tally, reasons, slows=bool(self._slows_for))))
+                told.append((logging.ERROR, raised_sentence(kind, tally, reasons, slows=bool(rule.slows_for))))
                 return [kind]
         elif verdict is Verdict.RAISE_AGAIN and alarm is not None:
             details = {"since": now.isoformat(), "ended_at": None, "ended_by": None, "times": alarm.times + 1}
@@ -139,7 +140,7 @@ class Pace:
         """Return what an incident tells: counts, reasons of the closed list, and keys; no value."""
         details: dict[str, Any] = {"events": tally.of(kind), "bad": tally.bad(kind)}
         if kind == POISON:
-            details["slows_until"] = (now + self._slows_for).isoformat()
+            details["slows_until"] = (now + self._rule.slows_for).isoformat()
             return details | {"malformed": tally.malformed, "unknown": tally.unknown, "reasons": reasons}
         return details | {"keys": list(self._seen.keys_without_id)}
 
@@ -158,7 +159,7 @@ class Pace:
     def _heed(self, alarms: dict[str, Alarm | None], now: datetime) -> None:
         alarm = alarms[POISON]
         is_open = alarm is not None and alarm.ended_at is None
-        slowed = alarm is not None and is_open and now - alarm.found_at < self._slows_for
+        slowed = alarm is not None and is_open and self._rule.slows(alarm, now)
         if slowed != self.slowed:
             self.slowed = slowed
             metrics.DRAIN_SLOWED.set(slowed)
@@ -171,7 +172,7 @@ class Pace:
                 _log.error(
                     "the alarm is %s old and nobody has ended it: this drain process goes on at full speed, and what it"
                     " cannot read goes into quarantine, before Event Grid gives up on what it cannot deliver",
-                    self._slows_for,
+                    self._rule.slows_for,
                 )
             else:
                 _log.warning("this drain process goes on at full speed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db.drift import ID_MISSING, POISON, Alarm, Tally
@@ -12,7 +12,7 @@ from tasks.alarm_rule import Rule, Verdict, raised_sentence
 
 NOW = datetime(2026, 1, 10, 2, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-RULE = Rule(share=0.1, least=200, window=HOUR)
+RULE = Rule(share=0.1, least=200, window=HOUR, slows_for=12 * HOUR)
 
 
 def alarm(*, since: timedelta, ended: timedelta | None = None, by: str = "itself", times: int = 1) -> Alarm:
@@ -50,6 +50,28 @@ def test_it_ends_when_hardly_anything_has_come_for_a_whole_window() -> None:
     assert judged(10, 10, alarm(since=HOUR / 2)) is Verdict.LEAVE
 
 
+def test_one_that_was_raised_again_ends_after_a_whole_good_window_though_it_asks_for_more() -> None:
+    again = alarm(since=1.1 * HOUR, times=2)
+    assert judged(399, 19, again) is Verdict.END
+    assert judged(399, 20, again) is Verdict.LEAVE
+    assert judged(399, 0, alarm(since=0.9 * HOUR, times=2)) is Verdict.LEAVE
+
+
+@given(st.integers(0, 20_000), st.integers(1, 50))
+@example(events=200, times=2)
+@example(events=12_799, times=50)
+def test_at_no_rate_does_an_alarm_outlive_a_whole_good_window(events: int, times: int) -> None:
+    assert judged(events, events // 20, alarm(since=1.1 * HOUR, times=times)) is Verdict.END
+
+
+def test_what_has_slowed_nothing_for_a_window_does_not_come_again_but_anew_so_that_it_slows() -> None:
+    assert judged(200, 100, alarm(since=12.9 * HOUR, ended=HOUR / 2)) is Verdict.RAISE_AGAIN
+    assert judged(200, 100, alarm(since=13 * HOUR, ended=HOUR / 2)) is Verdict.RAISE
+    assert judged(200, 100, alarm(since=13 * HOUR, ended=HOUR / 2, by="operator")) is Verdict.LEAVE
+    assert RULE.slows(alarm(since=11.9 * HOUR), NOW)
+    assert not RULE.slows(alarm(since=12 * HOUR), NOW)
+
+
 def test_soon_after_its_end_it_is_the_same_alarm_again_and_asks_for_more_to_end() -> None:
     assert judged(200, 100, alarm(since=HOUR, ended=HOUR / 2)) is Verdict.RAISE_AGAIN
     assert judged(200, 100, alarm(since=3 * HOUR, ended=2 * HOUR)) is Verdict.RAISE
@@ -68,10 +90,10 @@ def test_what_has_led_to_an_alarm_does_not_count_for_its_end_nor_for_the_next() 
     assert RULE.counts_since(NOW, alarm(since=9 * HOUR, ended=8 * HOUR)) == NOW - HOUR
 
 
-@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 10))
-def test_no_tally_both_ends_an_alarm_and_raises_it(events: int, share: float, times: int) -> None:
+@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 10), st.sampled_from([HOUR / 2, 2 * HOUR]))
+def test_no_tally_both_ends_an_alarm_and_raises_it(events: int, share: float, times: int, since: timedelta) -> None:
     bad = int(events * share)
-    ends = judged(events, bad, alarm(since=HOUR / 2, times=times)) is Verdict.END
+    ends = judged(events, bad, alarm(since=since, times=times)) is Verdict.END
     assert not (ends and judged(events, bad) is Verdict.RAISE)
 
 

@@ -216,6 +216,51 @@ def test_before_event_grid_gives_up_it_goes_on_at_full_speed_and_the_alarm_stays
     assert alarms(ctx)[0].get("ended_at") is None
 
 
+def test_an_alarm_that_was_raised_again_does_not_stay_for_ever_and_what_comes_later_slows(
+    ctx: Context, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between what is too little to be afraid of and what it asks for to end, there is no rate at which it stays."""
+    for _ in range(2):
+        drain(ctx, redis_client, bad(150))
+        drain(ctx, redis_client, good(150))
+        look(ctx)
+    assert slowed(ctx)  # twice as many are asked for
+    execute(ctx, "UPDATE attribution_tallies SET counted_at = now() - interval '62 minutes' WHERE malformed > 0")
+    execute(
+        ctx,
+        "UPDATE attribution_incidents SET found_at = now() - interval '14 hours',"
+        " details = details || jsonb_build_object('since', now() - interval '61 minutes')",
+    )
+    look(ctx)
+    assert [alarm["ended_by"] for alarm in alarms(ctx)] == ["itself"]
+    caplog.clear()
+    drain(ctx, redis_client, bad(150))
+    assert slowed(ctx)
+    assert len(alarms(ctx)) == 2
+    assert levels(caplog, logging.ERROR)[0].startswith("the drain is slowed")
+
+
+def test_an_alarm_from_a_clock_that_was_ahead_ends_as_any_other(ctx: Context, redis_client: redis.Redis) -> None:
+    drain(ctx, redis_client, bad(150))
+    execute(ctx, "UPDATE attribution_tallies SET counted_at = now() + interval '1 day'")
+    execute(
+        ctx,
+        "UPDATE attribution_incidents SET found_at = now() + interval '1 day', details = details"
+        " || jsonb_build_object('since', now() + interval '1 day', 'slows_until', now() + interval '36 hours')",
+    )
+    look(ctx)
+    assert slowed(ctx)
+    assert execute(
+        ctx,
+        "SELECT found_at <= now() AND CAST(details ->> 'slows_until' AS timestamptz) - found_at = '12 hours' AS right"
+        " FROM attribution_incidents",
+    ) == [{"right": True}]
+    drain(ctx, redis_client, good(150))
+    look(ctx)
+    assert not slowed(ctx)
+    assert alarms(ctx)[0]["ended_by"] == "itself"
+
+
 def test_what_the_database_refuses_counts_as_well(ctx: Context, redis_client: redis.Redis) -> None:
     execute(ctx, "ALTER TABLE azure_engagement_events ADD CHECK (user_agent <> 'refused')")
     drain(ctx, redis_client, *(body_of(engagement(userAgent="refused")) for _ in range(100)))
@@ -327,7 +372,7 @@ def test_engagements_that_lose_their_message_id_alarm_with_their_keys_and_slow_n
     assert levels(caplog, logging.ERROR) == []
 
 
-def test_old_tallies_are_purged(ctx: Context, redis_client: redis.Redis) -> None:
+def test_tallies_that_are_old_or_of_the_future_are_purged(ctx: Context, redis_client: redis.Redis) -> None:
     from tasks.purging import purge_counted
 
     drain(ctx, redis_client, good(1))
@@ -335,7 +380,7 @@ def test_old_tallies_are_purged(ctx: Context, redis_client: redis.Redis) -> None
     execute(
         ctx,
         "INSERT INTO attribution_tallies (counted_at, events, malformed, unknown, engagements, without_id)"
-        " SELECT now() - interval '3 days', 1, 0, 0, 0, 0 FROM generate_series(1, 3)",
+        " SELECT now() + days * interval '1 day', 1, 0, 0, 0, 0 FROM unnest(ARRAY[-3, -3, 1]) AS days",
     )
     assert purge_counted(ctx) == 3
     assert execute(ctx, "SELECT count(*) AS tallies FROM attribution_tallies")[0]["tallies"] == 1
