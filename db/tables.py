@@ -248,6 +248,13 @@ count_changes = Table(
         "source IN ('messages', 'deliveries', 'engagements')", name="attribution_count_changes_source_check"
     ),
 )
+Index(
+    "attribution_count_changes_recounts",
+    count_changes.c.source,
+    count_changes.c.campaign_id,
+    postgresql_where=text("recount"),
+)
+Index("attribution_count_changes_acts", count_changes.c.changed_by, postgresql_where=text("row_ids IS NOT NULL"))
 
 quarantine = Table(
     "attribution_quarantine",

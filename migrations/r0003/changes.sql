@@ -147,3 +147,7 @@ BEGIN
         EXECUTE format('ALTER FUNCTION attribution_%s() SET search_path = %I, pg_temp', name, current_schema());
     END LOOP;
 END $$;
+
+-- A session keeps the plan that it made when no changes were left, and reading them all was cheap. Later there may be
+-- millions.
+ALTER FUNCTION attribution_engagements_changed() SET enable_seqscan = off;

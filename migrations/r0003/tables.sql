@@ -40,3 +40,7 @@ CREATE TABLE IF NOT EXISTS attribution_count_changes (
     -- The number of the transaction.
     changed_by  bigint NOT NULL
 );
+-- Few have an entry in either, and whoever asks reads only those, however many changes have gathered: which campaigns wait
+-- for a recount, and which acts a transaction itself has attributed.
+CREATE INDEX IF NOT EXISTS attribution_count_changes_recounts ON attribution_count_changes (source, campaign_id) WHERE recount;
+CREATE INDEX IF NOT EXISTS attribution_count_changes_acts ON attribution_count_changes (changed_by) WHERE row_ids IS NOT NULL;
