@@ -6,22 +6,27 @@ only keeps that little.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 from psycopg import errors
 
+from db.allowance import allow_time
 from db.sql import load_queries
 
 #: Changes added in one transaction. A drained batch makes a few, with the rows of up to a thousand events.
 CHANGES_AT_ONCE = 500
+#: Longest that one statement may take. Two of a recount's read all acts of a campaign, which may be millions.
+LONGEST_STATEMENT = timedelta(minutes=25)
 
 _QUERIES = load_queries("counting.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many changes were added, and how many times a campaign's messages, reports or acts were counted anew.
+    """How many changes were added, or are in a recount, and how many times a campaign's messages, reports or acts were.
 
     ``busy`` if another process was at it, and this one did nothing.
     """
@@ -32,33 +37,48 @@ class Counted:
 
 
 def count_changes(engine: sa.Engine, *, limit: int = CHANGES_AT_ONCE) -> Counted:
-    """Add up to ``limit`` changes to the kept counts; where something was taken away, count all of its campaign anew.
+    """Add up to ``limit`` changes to the kept counts; if that was all, count one campaign anew that waits for it.
 
-    A transaction of its own, on a connection of ``engine``. Call it again while ``changes`` is ``limit``. Two at once
-    do no harm: the second does nothing.
+    A transaction for the changes and one for the recount, on connections of ``engine``: a recount may take long, so
+    what can be added comes first, and each recount is kept whatever becomes of the next. Call it again while
+    ``changes`` is ``limit`` or there was a recount. Two at once do no harm: the second does nothing.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: nothing was counted, and nothing is lost.
+        sqlalchemy.exc.DBAPIError: that transaction counted nothing, and nothing is lost.
     """
+    added = _as_only_counter(engine, lambda conn: _add(conn, limit))
+    if added.busy or added.changes == limit:
+        return added
+    recounted = _as_only_counter(engine, _recount)
+    return Counted(added.changes + recounted.changes, recounted.recounts)
+
+
+def _as_only_counter(engine: sa.Engine, count: Callable[[sa.Connection], Counted]) -> Counted:
     try:
         with engine.begin() as conn:
             conn.execute(_QUERIES["read_one_snapshot"])
             conn.execute(_QUERIES["become_only_counter"])
-            conn.execute(_QUERIES["take_time"])
-            recounts = sum(_recount(conn, row.source, row.campaigns) for row in conn.execute(_QUERIES["list_recounts"]))
-            return Counted(conn.execute(_QUERIES["add_changes"], {"limit": limit}).rowcount, recounts)
+            conn.execute(_QUERIES["plan_for_few"])
+            with allow_time(conn, LONGEST_STATEMENT):
+                return count(conn)
     except sa.exc.OperationalError as error:
         if isinstance(error.orig, errors.LockNotAvailable):
             return Counted(busy=True)
         raise
 
 
-def _recount(conn: sa.Connection, source: str, campaigns: list[int]) -> int:
-    parameters = {"source": source, "campaigns": campaigns}
-    conn.execute(_QUERIES["forget_counts"], parameters)
-    conn.execute(_QUERIES["recount"], parameters)
-    if source == "engagements":
-        conn.execute(_QUERIES["forget_people"], parameters)
-        conn.execute(_QUERIES["recount_people"], parameters)
-    conn.execute(_QUERIES["forget_changes"], parameters)
-    return len(campaigns)
+def _add(conn: sa.Connection, limit: int) -> Counted:
+    return Counted(conn.execute(_QUERIES["add_changes"], {"limit": limit}).rowcount)
+
+
+def _recount(conn: sa.Connection) -> Counted:
+    due = conn.execute(_QUERIES["find_recount"]).one_or_none()
+    if due is None:
+        return Counted()
+    campaign = {"source": due.source, "campaign_id": due.campaign_id}
+    conn.execute(_QUERIES["forget_counts"], campaign)
+    conn.execute(_QUERIES["recount"], campaign)
+    if due.source == "engagements":
+        conn.execute(_QUERIES["forget_people"], campaign)
+        conn.execute(_QUERIES["recount_people"], campaign)
+    return Counted(conn.execute(_QUERIES["forget_changes"], campaign).rowcount, recounts=1)

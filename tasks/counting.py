@@ -10,9 +10,9 @@ from tasks.context import Context, context
 from tasks.patience import patiently
 from worker.app import app
 
-#: Longest run; what is left is the next one's.
+#: Longest run before its last recount; what is left is the next one's.
 COUNT_RUN = timedelta(seconds=30)
-#: Longest that counting a campaign of millions anew may take.
+#: Longest that a run whose last recount is of a campaign of millions may take.
 _LIMIT_SECONDS = 3600
 
 
@@ -24,13 +24,16 @@ def count_campaigns() -> str:
 
 
 def count(ctx: Context, *, limit: int = CHANGES_AT_ONCE) -> Counted:
-    """Add changes until there are none, up to ``limit`` in one transaction; return how many in all."""
+    """Add changes, up to ``limit`` in one transaction, and recount campaigns, until there is nothing left to do.
+
+    After each recount, which may have taken long, what has changed meanwhile is added before the next one.
+    """
     changes = recounts = 0
     until = time.monotonic() + COUNT_RUN.total_seconds()
     while time.monotonic() < until:
         counted = patiently(lambda: count_changes(ctx.engine, limit=limit))
         changes += counted.changes
         recounts += counted.recounts
-        if counted.changes < limit:
+        if counted.changes < limit and not counted.recounts:
             break
     return Counted(changes, recounts)

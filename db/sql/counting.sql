@@ -10,36 +10,28 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 -- has counted. It keeps nobody from reading, and nobody else writes here.
 LOCK TABLE attribution_campaign_counts IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
 
--- name: take_time
--- A campaign of millions may take longer than a batch may. Whether the planner expects that or not, no table is read
--- whole, and nothing compiled, for a few campaigns.
-SELECT set_config('statement_timeout', '0', true), set_config('jit', 'off', true),
-       set_config('enable_seqscan', 'off', true);
+-- name: plan_for_few
+-- Whatever the planner expects, no table is read whole, and nothing compiled, for a few campaigns.
+SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true);
 
--- name: list_recounts
--- Campaigns of which something was taken away: whether that was the first event or a reader's last, their rows tell.
-SELECT source, array_agg(DISTINCT campaign_id) AS campaigns
-  FROM attribution_count_changes
- WHERE recount
- GROUP BY source
- ORDER BY source;
+-- name: find_recount
+-- A campaign of which something was taken away: whether that was the first event or a reader's last, its rows tell.
+SELECT source, campaign_id FROM attribution_count_changes WHERE recount ORDER BY source, campaign_id LIMIT 1;
 
 -- name: forget_counts
-DELETE FROM attribution_campaign_counts
- WHERE source = :source AND campaign_id = ANY(CAST(:campaigns AS int[]));
+DELETE FROM attribution_campaign_counts WHERE source = :source AND campaign_id = CAST(:campaign_id AS int);
 
 -- name: forget_people
-DELETE FROM attribution_campaign_people WHERE campaign_id = ANY(CAST(:campaigns AS int[]));
+DELETE FROM attribution_campaign_people WHERE campaign_id = CAST(:campaign_id AS int);
 
 -- name: forget_changes
-DELETE FROM attribution_count_changes
- WHERE source = :source AND campaign_id = ANY(CAST(:campaigns AS int[]));
+DELETE FROM attribution_count_changes WHERE source = :source AND campaign_id = CAST(:campaign_id AS int);
 
 -- name: recount
 INSERT INTO attribution_campaign_counts (source, campaign_id, fact, times, people, waited, first_at, last_at)
 SELECT source, campaign_id, fact, times, people, waited, first_at, last_at
   FROM attribution_counts_by_rows
- WHERE source = CAST(:source AS text) AND campaign_id = ANY(CAST(:campaigns AS int[]));
+ WHERE source = CAST(:source AS text) AND campaign_id = CAST(:campaign_id AS int);
 
 -- name: recount_people
 INSERT INTO attribution_campaign_people (campaign_id, fact, person)
@@ -47,22 +39,27 @@ SELECT DISTINCT campaign_id, fact, person
   FROM (SELECT campaign_id, attribution_act_fact(engagement_type, uncounted) AS fact,
                attribution_person(subscriber_id, internet_message_id, azure_message_id) AS person
           FROM azure_engagement_events
-         WHERE state = 'attributed' AND campaign_id = ANY(CAST(:campaigns AS int[]))) AS acts
+         WHERE state = 'attributed' AND campaign_id = CAST(:campaign_id AS int)) AS acts
  WHERE fact IN ('open', 'click') AND person IS NOT NULL;
 
 -- name: add_changes
--- The oldest changes, all of them additions. Who is new among their readers is decided by the rows as they are now: what
--- has become of a row since is another change, seen in this same snapshot, and if it took something away, its campaign
--- has just been recounted and none of its changes is left here.
+-- The oldest changes that can be added. Those of a campaign that waits for a recount are dropped: it will count their rows,
+-- and until then nobody reads them. Who is new among the readers of the others is decided by the rows as they are now:
+-- what has become of a row since is another change, seen in this same snapshot, and if it took something away, its
+-- campaign is one that waits.
 WITH taken AS MATERIALIZED (
-    SELECT * FROM attribution_count_changes ORDER BY id LIMIT :limit
+    SELECT * FROM attribution_count_changes WHERE NOT recount ORDER BY id LIMIT :limit
+), additions AS MATERIALIZED (
+    SELECT * FROM taken
+     WHERE NOT EXISTS (SELECT FROM attribution_count_changes AS r
+                        WHERE r.recount AND r.source = taken.source AND r.campaign_id = taken.campaign_id)
 ), people AS (
     INSERT INTO attribution_campaign_people (campaign_id, fact, person)
     SELECT DISTINCT campaign_id, fact, person
       FROM (SELECT e.campaign_id, attribution_act_fact(e.engagement_type, e.uncounted) AS fact,
                    attribution_person(e.subscriber_id, e.internet_message_id, e.azure_message_id) AS person
-              FROM taken
-             CROSS JOIN LATERAL unnest(taken.row_ids) AS changed (id)
+              FROM additions
+             CROSS JOIN LATERAL unnest(additions.row_ids) AS changed (id)
               JOIN azure_engagement_events AS e ON e.id = changed.id AND e.state = 'attributed') AS acts
      WHERE fact IN ('open', 'click') AND person IS NOT NULL
      ORDER BY campaign_id, fact, person
@@ -71,7 +68,7 @@ WITH taken AS MATERIALIZED (
 ), added AS (
     INSERT INTO attribution_campaign_counts AS k (source, campaign_id, fact, times, people, waited, first_at, last_at)
     SELECT source, campaign_id, fact, sum(times), sum(people), sum(waited), min(first_at), max(last_at)
-      FROM (SELECT source, campaign_id, fact, times, 0 AS people, waited, first_at, last_at FROM taken
+      FROM (SELECT source, campaign_id, fact, times, 0 AS people, waited, first_at, last_at FROM additions
             UNION ALL
             SELECT 'engagements', campaign_id, fact, 0, 1, 0, NULL, NULL FROM people) AS changes
      GROUP BY source, campaign_id, fact

@@ -1,0 +1,5 @@
+-- More time than a statement usually has.
+
+-- name: limit_statements
+-- Until the end of the transaction.
+SELECT set_config('statement_timeout', :milliseconds, true);
