@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from db.allowance import allow_time
 from db.journal import DELIVERIES, ENGAGEMENTS, Journal
 from db.listmonk.matching import Act, match
 from db.listmonk.tables import Listmonk
@@ -95,6 +96,8 @@ class Plan:
             yield batch
 
 
+#: Longest that one statement may look for what is wrong.
+LONGEST_LOOK: Final = timedelta(hours=1)
 _RESULTS: Final = {counted.act: counted.results for counted in COUNTED}
 
 
@@ -104,8 +107,13 @@ def plan_repair(conn: Connection, listmonk: Listmonk, *, window: timedelta) -> P
     A transaction of its own, which leaves temporary tables until its end. Native rows of listmonk's within ``window``
     count an act already.
     """
+    # It reads whole tables, which may take longer than a batch may.
+    with allow_time(conn, LONGEST_LOOK):
+        return _plan(conn, listmonk, window=window)
+
+
+def _plan(conn: Connection, listmonk: Listmonk, *, window: timedelta) -> Plan:
     plan = Plan()
-    conn.execute(OF_EVENTS[DELIVERIES, False]["plan_freely"])
     for query in ("create_plan", "create_claims"):
         conn.execute(OF_EVENTS[DELIVERIES, False][query])
     for events in EVENTS:

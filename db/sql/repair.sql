@@ -2,10 +2,6 @@
 -- system wrote for them into listmonk's tables. {events} is one of the two event tables. {act} is what is counted in the
 -- table {results}: a view, a click or a bounce; {rows} is that table as r, with whatever tells its {row_url}.
 
--- name: plan_freely
--- This reads whole tables, which may take longer than a batch may.
-SELECT set_config('statement_timeout', '0', true);
-
 -- name: create_plan
 -- One row for each event that is wrong. `unproven` says why the event stays as it is, `row_unproven` why its row does.
 CREATE TEMPORARY TABLE repair_events (

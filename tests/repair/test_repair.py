@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 
+from db import repair as repairing
 from db.results import Results
 from simulator import listmonk
 from tasks.repair import begin, plan
@@ -467,3 +469,19 @@ def test_a_plan_changes_and_locks_nothing(site: Site) -> None:
         )
         assert modes == [("AccessShareLock",)]
     assert site.dump(*RESTORED) == before
+
+
+def test_looking_for_what_is_wrong_may_take_longer_than_a_batch(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def look(conn: Connection, *_arguments: Any, **_options: Any) -> repairing.Plan:
+        seen.append(conn.connection.driver_connection.longest_silence)  # type: ignore[union-attr]
+        seen.append(conn.execute(text("SHOW statement_timeout")).scalar_one())
+        return repairing.Plan()
+
+    monkeypatch.setattr(repairing, "_plan", look)
+    with site.engine.begin() as conn:
+        repairing.plan_repair(conn, Results().listmonk(conn), window=timedelta(seconds=5))
+        usual = conn.connection.driver_connection.longest_silence  # type: ignore[union-attr]
+    assert seen[0] > repairing.LONGEST_LOOK > usual
+    assert seen[1] == "1h"
