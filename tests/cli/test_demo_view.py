@@ -76,6 +76,6 @@ def test_terminal_is_drawn_on(database_url: str) -> None:
 
 def test_elsewhere_it_is_told_in_lines(database_url: str) -> None:
     shown, received = watch(database_url, terminal=False)
-    assert [line for line in shown.splitlines() if line.strip()] == [
-        f"received {received:>5,}   attributed     0   parked    2   tracked  800   The last events settle."
-    ]
+    *lines, last = [line for line in shown.splitlines() if line.strip()]
+    assert last == f"received {received:>5,}   attributed     0   parked    2   tracked  800   The last events settle."
+    assert all(line.startswith("received ") for line in lines), "a slow machine has time for more"
