@@ -102,7 +102,7 @@ def test_after_410_it_says_that_nothing_is_sent(engine: Engine) -> None:
     webhook = failed(engine, 1, Failure.GONE, given_up=True)
     assert "410 Gone: nothing is sent until you retry or drop" in attribution().output
     attribution("retry", str(webhook.id))
-    assert "410" not in attribution().output.replace(str(webhook.id), "")
+    assert "410 Gone" not in attribution().output
 
 
 def test_some_or_all_are_retried(engine: Engine) -> None:

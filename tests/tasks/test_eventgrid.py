@@ -110,7 +110,7 @@ def test_the_rules_say_which_reports_are_bounces() -> None:
 def test_of_the_recipient_only_the_domain_is_kept(recipient: str | None, domain: str | None) -> None:
     event = one_delivery(delivery("d1", recipient=recipient))
     assert event.recipient_domain == domain
-    assert "ada" not in repr(event)
+    assert "ada@" not in repr(event)
     assert "Ada" not in repr(event)
 
 
