@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -27,6 +27,7 @@ from tasks.wire import (
     read_body,
     read_part,
 )
+from worker.instants import is_believed
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 #: Longest event id kept, in characters. Event Grid's are 36.
@@ -41,10 +42,6 @@ _STATUSES = {
     for status in ("Delivered", "Suppressed", "Bounced", "Quarantined", "FilteredSpam", "Expanded", "Failed")
 }
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
-#: ACS e-mail did not exist before; PostgreSQL and Python disagree on what lies far after.
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-#: How far a clock of Azure's may be ahead of Redis's.
-_CLOCK_SLACK = timedelta(days=1)
 
 
 class _StatusDetails(Struct, rename="camel"):
@@ -81,8 +78,7 @@ def parse_body(
     """Add the events and the malformed parts of one request body to ``parsed``. Never raises.
 
     One bad event holds back neither the rest of its body nor the rest of the batch. A body with more elements than any
-    of Event Grid's is kept whole, and not looked into. ``received_at`` is when Redis took the body; an event may not be
-    from more than a day after it.
+    of Event Grid's is kept whole, and not looked into. ``received_at`` is when Redis took the body.
     """
     try:
         parts = read_body(body)
@@ -215,7 +211,7 @@ def _shared(
         event_id,
         internet_message_id,
         azure_message_id,
-        _instant(timestamp, received_at),
+        _instant(timestamp),
         received_at,
         campaign or None,
         subscriber if campaign else None,
@@ -233,7 +229,7 @@ def _uuid(text: str | None) -> bytes | None:
     return value if len(value) == 16 else None
 
 
-def _instant(text: str | None, received_at: datetime) -> datetime:
+def _instant(text: str | None) -> datetime:
     """Read an instant as Azure writes it: ISO 8601 with a zone, up to seven digits of fraction. Never a guess."""
     if text is None:
         raise Refused(Reason.TIMESTAMP_MISSING)
@@ -241,8 +237,7 @@ def _instant(text: str | None, received_at: datetime) -> datetime:
         raise Refused(Reason.TIMESTAMP_INVALID)
     try:
         instant = datetime.fromisoformat(text)
-        # An event is nearly always older than its arrival; the sum is made only for one that is not.
-        in_range = instant >= _EARLIEST and (instant <= received_at or instant - received_at <= _CLOCK_SLACK)
+        in_range = is_believed(instant)
     except (ValueError, OverflowError):
         raise Refused(Reason.TIMESTAMP_INVALID) from None
     if not in_range:

@@ -59,7 +59,7 @@ class MessagePipeline:
         """Read every body; what cannot be read is among the result's malformed parts."""
         rows = Messages(packed=pack(bodies) if self.archived else None)
         for body in bodies:
-            for tracking in parse_trackings(body.body, now=body.received_at):
+            for tracking in parse_trackings(body.body):
                 if isinstance(tracking, Tracking):
                     rows.messages.append(self._row(tracking, body.received_at))
                     rows.bodies.append(body)

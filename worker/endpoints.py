@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
 from functools import cache
 
 import msgspec
@@ -139,7 +138,7 @@ class MessageEndpoint(_StreamEndpoint):
 
 def _sort(body: bytes) -> tuple[list[Tracking], list[Problem], list[Warned]]:
     try:
-        items = parse_trackings(body, now=datetime.now(UTC), most=MOST_TRACKINGS)
+        items = parse_trackings(body, most=MOST_TRACKINGS)
     except TooManyTrackings:
         raise Refused(TOO_MANY) from None
     problems = [item for item in items if isinstance(item, Problem)]

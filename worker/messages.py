@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Final
 from uuid import UUID
@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct
 
+from worker.instants import is_believed
 from worker.json_parts import MOST_PARTS, holds_more_parts, split_parts
 from worker.message_id import MessageIdInvalid, normalise_message_id, would_be_replaced
 
@@ -25,9 +26,6 @@ MOST_TRACKINGS: Final = MOST_PARTS
 _SHORTEST: Final = 32
 
 _LARGEST_ID = 2**31 - 1  # what the columns hold, and listmonk's serials
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-#: How far a mailer's clock may be ahead of ours.
-_CLOCK_SLACK = timedelta(days=1)
 #: Longest name of a domain, in characters.
 _LONGEST_DOMAIN = 253
 _UUID = re.compile(r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.ASCII | re.IGNORECASE)
@@ -114,8 +112,8 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def parse_trackings(body: bytes, *, now: datetime, most: int | None = None) -> list[Tracking | Problem]:
-    """Read the items of one call, in their order. ``now`` is what ``sent_at`` is measured against.
+def parse_trackings(body: bytes, *, most: int | None = None) -> list[Tracking | Problem]:
+    """Read the items of one call, in their order.
 
     A call of so many items that they cannot be trackings is one problem: each would cost more memory than bytes.
 
@@ -127,7 +125,7 @@ def parse_trackings(body: bytes, *, now: datetime, most: int | None = None) -> l
     items = split_trackings(body)
     if most is not None and len(items) > most:
         raise TooManyTrackings
-    return [_parse(index, item, now) for index, item in enumerate(items)]
+    return [_parse(index, item) for index, item in enumerate(items)]
 
 
 def are_no_trackings(body: bytes) -> bool:
@@ -151,7 +149,7 @@ def warn_of(trackings: Sequence[Tracking]) -> list[Warned]:
     ]
 
 
-def _parse(index: int, item: bytes, now: datetime) -> Tracking | Problem:
+def _parse(index: int, item: bytes) -> Tracking | Problem:
     try:
         wire = _decode_item(item)
         return Tracking(
@@ -160,7 +158,7 @@ def _parse(index: int, item: bytes, now: datetime) -> Tracking | Problem:
             azure_message_id=_uuid("azure_message_id", wire.azure_message_id),
             subscriber_id=None if wire.subscriber_id is None else _id("subscriber_id", wire.subscriber_id),
             smtp_server_uuid=_uuid("smtp_server_uuid", wire.smtp_server_uuid),
-            sent_at=_instant(wire.sent_at, now),
+            sent_at=_instant(wire.sent_at),
             recipient_domain=_domain(wire.recipient_domain),
         )
     except _Invalid as invalid:
@@ -216,16 +214,16 @@ def _domain(text: str | None) -> str | None:
     return domain
 
 
-def _instant(text: str | None, now: datetime) -> datetime | None:
+def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     if not _INSTANT.fullmatch(text):
         raise _Invalid("sent_at", "it is not an ISO 8601 instant with a time zone, such as 2026-01-10T10:26:32Z")
     try:
         instant = datetime.fromisoformat(text.upper())
-        in_range = instant >= _EARLIEST and (instant <= now or instant - now <= _CLOCK_SLACK)
+        in_range = is_believed(instant)
     except (ValueError, OverflowError):
         raise _Invalid("sent_at", "there is no such instant") from None
     if not in_range:
-        raise _Invalid("sent_at", "it is before the year 2000, or more than a day in the future")
+        raise _Invalid("sent_at", "it is not between the years 2000 and 2100")
     return instant

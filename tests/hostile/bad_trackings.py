@@ -116,7 +116,7 @@ BY_HTTP: Final = [
     refused("server-number", smtp_server_uuid=7),
     *(refused(f"sent-{name}", sent_at=text) for name, text in {
         "infinity": "infinity", "now": "now", "year-99999": "99999-01-01T00:00:00Z", "1970": "1970-01-01T00:00:00Z",
-        "2099": "2099-01-01T00:00:00Z", "without-zone": "2026-01-10T10:00:00", "zone-99": "2026-01-10T10:00:00+99:99",
+        "2100": "2100-01-01T00:00:00Z", "without-zone": "2026-01-10T10:00:00", "zone-99": "2026-01-10T10:00:00+99:99",
     }.items()),
     refused("domain-10kb", recipient_domain="x" * 10_000),
     refused("domain-nul", recipient_domain="exa\0mple.net"),

@@ -22,7 +22,7 @@ AZURE_ID = "5b1e3c44-0000-4000-8000-0000000000aa"
 
 
 def parse(body: bytes) -> list[Tracking | Problem]:
-    return parse_trackings(body, now=NOW)
+    return parse_trackings(body)
 
 
 def parse_one(**fields: Any) -> Tracking | Problem:
@@ -73,7 +73,7 @@ def test_message_id_is_normalised() -> None:
         "2026-01-10 11:26:32+01:00",
         "2026-01-10T05:26:32-0500",
         "2000-01-01T00:00:00Z",
-        "2026-01-11T12:00:00Z",
+        "2099-12-31T23:59:59Z",
     ],
 )
 def test_instants(text: str) -> None:
@@ -124,7 +124,7 @@ def test_zone_of_an_instant_is_heeded() -> None:
         ({"sent_at": "infinity"}, "sent_at"),
         ({"sent_at": 1768040792}, "sent_at"),
         ({"sent_at": "1999-12-31T23:59:59Z"}, "sent_at"),
-        ({"sent_at": "2026-01-11T12:00:01Z"}, "sent_at"),
+        ({"sent_at": "2100-01-01T00:00:00Z"}, "sent_at"),
         ({"sent_at": "99999-01-01T00:00:00Z"}, "sent_at"),
         ({"sent_at": "2026-02-30T00:00:00Z"}, "sent_at"),
         ({"sent_at": "2026-01-10T10:26:32+99:00"}, "sent_at"),
