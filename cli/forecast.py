@@ -20,7 +20,7 @@ _KINDS: Final = {"azure_delivery_events": "Delivery reports", "azure_engagement_
 def show_forecast(limit: int) -> None:
     """Print the forecast of each kind, and up to ``limit`` events that are not worth waiting for."""
     from cli.database import connected
-    from cli.parked import show_events
+    from cli.parked_view import show_events
     from db.forecast import list_older, read_waits
     from db.parking import EVENT_TABLES
     from db.reporting import read_only
