@@ -23,7 +23,7 @@ _GLANCE_SECONDS: Final = 0.02
 _WARM_UP: Final = 0.1
 #: Share of the time that the worker may run in the overload. Load and worker have the same cores here: what is sent at
 #: the rate that a free worker drains is a multiple of what this one does.
-_RUNS: Final = 0.25
+_RUNS: Final = 0.15
 _CYCLE_SECONDS: Final = 0.4
 #: A shorter time tells nothing of growth: buffers are still filling.
 _TELLING_SECONDS: Final = 120.0

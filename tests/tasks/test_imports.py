@@ -206,7 +206,7 @@ def test_the_malformed_are_quarantined_with_their_reason_the_foreign_skipped_and
     engine: Engine, settings: WorkerSettings, tmp_path: Path
 ) -> None:
     handshake = {"id": "h", "topic": "/t", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {}}
-    late = engagement("late", userActionTimestamp="2027-01-01T00:00:00Z")
+    late = engagement("late", userActionTimestamp="2100-01-01T00:00:00Z")
     lines = [json.dumps(each) for each in (EVENTS[0], handshake, late, {"no": "event"})]
     path = write(tmp_path / "mixed.ndjson", "\n".join([*lines, '{"id": "broken", "data": {', json.dumps(EVENTS[1])]))
     imported = twice(engine, settings, files(path))
