@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -36,6 +37,10 @@ from stack.server import Server
 from stack.services import Services, remove, services
 from stack.state import StateFolder
 from tests.databases import DatabaseServer
+
+# How long an example may take, or a strategy to draw one, is the machine's business: no test asserts a time.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # Started in the background, a shell has us ignore Ctrl-C, and every program that a test interrupts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
