@@ -54,7 +54,7 @@ fuzz: $(READY) ## Look for bytes that break a parser, for a minute; ARGS="--seco
 
 lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	uv pip compile $(UV_OPTIONS) pyproject.toml -o requirements.lock
+	uv pip compile $(UV_OPTIONS) --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile $(UV_OPTIONS) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 # For every platform and Python at once, by hash, and without a word on where the packages came from.
