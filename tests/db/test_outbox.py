@@ -254,7 +254,7 @@ def test_there_is_one_only_sender_until_it_ends_even_by_an_error(engine: Engine)
 def test_a_sender_that_is_killed_leaves_the_place_free(engine: Engine) -> None:
     with only_sender(engine) as first:
         assert first
-        execute(engine, "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        execute(engine, "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks WHERE locktype = 'advisory'")
         with only_sender(engine) as second:
             assert second
 
