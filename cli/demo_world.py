@@ -58,6 +58,7 @@ class World:
             "ATTRIBUTION_EVENT_SECRETS": self.event_secret,
             "ATTRIBUTION_MESSAGE_SECRETS": self.message_secret,
             "ATTRIBUTION_LOG_FORMAT": "console",
+            "ATTRIBUTION_METRICS_PORT": "0",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import keyword
-import tomllib
-from pathlib import Path
 from typing import Final
 
 import click
@@ -67,9 +65,9 @@ class _Commands(click.Group):
 
 def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
-        # From the file that states it: in the image the project is copied, not installed, and has no other.
-        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-        click.echo(f"{project['name']} {project['version']}")
+        from worker.version import version
+
+        click.echo(f"engagement-attribution {version()}")
         context.exit()
 
 

@@ -33,13 +33,20 @@ _CALLER_SETTINGS = ("ATTRIBUTION_EVENT_SECRETS", "ATTRIBUTION_ENTRA_TENANT_ID")
 )
 @click.option("--flower-port", default=5555, show_default=True, type=click.IntRange(1, 65535), help="Port of Flower.")
 @click.option(
+    "--metrics-port",
+    default=9464,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="Port of the worker's metrics.",
+)
+@click.option(
     "--state-dir",
     default=Path(".state/up"),
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder that keeps the servers' data, ports and passwords.",
 )
-def up(port: int, flower_port: int, state_dir: Path) -> None:
+def up(port: int, flower_port: int, metrics_port: int, state_dir: Path) -> None:
     """Run everything on this machine, servers included.
 
     Starts PostgreSQL and Redis, unless ATTRIBUTION_DATABASE_URL and ATTRIBUTION_REDIS_URL name yours; brings the
@@ -57,19 +64,20 @@ def up(port: int, flower_port: int, state_dir: Path) -> None:
 
     _refuse_taken(port, "--port")
     _refuse_taken(flower_port, "--flower-port")
+    _refuse_taken(metrics_port, "--metrics-port")
     flower_auth = f"attribution:{secrets.token_hex(8)}"
     with services(state_dir) as servers:
         upgrade(servers.database_url, report=lambda line: show("migrate", line))
-        programs = _programs(servers, port, flower_port, flower_auth)
+        programs = _programs(servers, port, flower_port, metrics_port, flower_auth)
         try:
             Supervisor(state_dir, programs, show).run(
-                on_ready=lambda: _print_addresses(console, servers, port, flower_port, flower_auth)
+                on_ready=lambda: _print_addresses(console, servers, port, flower_port, metrics_port, flower_auth)
             )
         except KeyboardInterrupt:
             console.print("Stopped. The data stay for the next time.", style="dim")
 
 
-def _programs(servers: Services, port: int, flower_port: int, flower_auth: str) -> list[Program]:
+def _programs(servers: Services, port: int, flower_port: int, metrics_port: int, flower_auth: str) -> list[Program]:
     from stack.processes import Program
 
     environment = {
@@ -78,6 +86,7 @@ def _programs(servers: Services, port: int, flower_port: int, flower_auth: str) 
         **os.environ,
         **servers.environment(),
         "ATTRIBUTION_PORT": str(port),
+        "ATTRIBUTION_METRICS_PORT": str(metrics_port),
         "ATTRIBUTION_FLOWER_AUTH": flower_auth,
         "PYTHONUNBUFFERED": "1",
         # Who runs this as root, in a container or in CI, knows it.
@@ -106,11 +115,14 @@ def _refuse_taken(port: int, option: str) -> None:
         raise click.UsageError(f"Port {port} is taken by another program. Choose another one with {option}.")
 
 
-def _print_addresses(console: Console, servers: Services, port: int, flower_port: int, flower_auth: str) -> None:
+def _print_addresses(
+    console: Console, servers: Services, port: int, flower_port: int, metrics_port: int, flower_auth: str
+) -> None:
     addresses = {
         "Events": f"http://127.0.0.1:{port}/eventgrid",
         "Messages": f"http://127.0.0.1:{port}/messages",
         "Metrics": f"http://127.0.0.1:{port}/metrics",
+        "Worker's": f"http://127.0.0.1:{metrics_port}/metrics",
         "Flower": f"http://{flower_auth}@127.0.0.1:{flower_port}/",
         # The servers' passwords are good on this machine only. The user's own are not ours to show.
         "PostgreSQL": servers.database_url if servers.postgres else "yours, of ATTRIBUTION_DATABASE_URL",

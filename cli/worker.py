@@ -17,4 +17,14 @@ def worker(concurrency: int, queues: str, hostname: str) -> None:
 
     It drains the streams, records trackings and retries what is parked. Run as many as you need.
     """
-    become_celery("worker", "-Q", queues, f"--concurrency={concurrency}", f"--hostname={hostname}")
+    from worker.metrics import FOLDER
+    from worker.metrics_server import make_folder
+
+    become_celery(
+        "worker",
+        "-Q",
+        queues,
+        f"--concurrency={concurrency}",
+        f"--hostname={hostname}",
+        environment={FOLDER: make_folder()},
+    )

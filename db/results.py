@@ -25,7 +25,7 @@ from db.outbox import enqueue
 _log = logging.getLogger(__name__)
 
 
-def _nobody(_count: int) -> None:
+def _nobody(*_counts: object) -> None:
     """Tell nobody."""
 
 
@@ -40,7 +40,8 @@ class Results:
     ``native_window`` is how far a native row of listmonk's may lie from an event to be the same act;
     ``personal_parameters`` are the query parameters, in lower case, that differ from reader to reader; ``bounces`` say
     which delivery reports are; ``webhook`` tells whether attributed events are to be put into the outbox; ``noticed``
-    is told how many clicks named another campaign or reader by their link than by their message.
+    is told how many clicks named another campaign or reader by their link than by their message, and ``wrote`` how many
+    rows were written to which table of listmonk's; both before the transaction commits.
     """
 
     native_window: timedelta = timedelta(seconds=5)
@@ -48,6 +49,7 @@ class Results:
     bounces: BounceRules = NO_BOUNCES
     webhook: bool = False
     noticed: Callable[[int], object] = _nobody
+    wrote: Callable[[str, int], object] = _nobody
     _listmonk: Listmonk | None = field(default=None, repr=False)
     _read_at: float = field(default=0.0, repr=False)
 
@@ -77,15 +79,17 @@ class Results:
         if engagements and listmonk.present:
             if linked:
                 self._notice(acts.note_disagreements(conn, engagements))
-            acts.count_acts(
+            views, clicks = acts.count_acts(
                 conn,
                 listmonk,
                 engagements,
                 personal_parameters=self.personal_parameters,
                 window=self.native_window,
             )
+            self.wrote("campaign_views", views)
+            self.wrote("link_clicks", clicks)
         if deliveries and bounced and listmonk.bounces:
-            acts.count_bounces(conn, deliveries)
+            self.wrote("bounces", acts.count_bounces(conn, deliveries))
         if self.webhook:
             enqueue(conn, engagements=engagements, deliveries=deliveries)
 

@@ -43,6 +43,7 @@ def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Res
         bounces=BounceRules(settings.bounce_types),
         webhook=settings.webhook_url is not None,
         noticed=metrics.INCIDENTS.labels("keys_disagree").inc,
+        wrote=metrics.count_listmonk_rows,
     )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.batch import Body, Drained, Pipeline, set_aside, work
 from tasks.context import Context, context
+from tasks.latency import observe_latency
 from tasks.messages import cut_call
 from tasks.reasons import Reason
 from worker import metrics
@@ -102,6 +103,8 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         consumer.give_back(batch.entries)
         raise
     metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
+    if batch.rows is not None:
+        observe_latency(batch.rows)
     return drained
 
 
@@ -151,7 +154,9 @@ def retire_exhausted(
         try:
             elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + APART_TRIES else []
             if len(elements) < 2:
-                drained += set_aside(engine, pipeline.kind, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
+                retired = set_aside(engine, pipeline.kind, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
+                metrics.count_outcomes(retired)
+                drained += retired
             else:
                 consumer.append(entry.stream, elements)
                 _log.error(

@@ -1,4 +1,4 @@
-"""The drain process: ``python -m tasks.drainer [PARENT_PID]``. Each Celery worker keeps some of them alive.
+"""The drain process: ``python -m tasks.drainer [PARENT_PID [NUMBER]]``. Each Celery worker keeps some of them alive.
 
 It reads and parses the next batch while PostgreSQL works on the present one and Redis is told of the last: each of them
 alone would leave the others, and a core, idle.
@@ -27,6 +27,7 @@ from tasks.checks import check_servers
 from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
 from tasks.pace import SLOW_SECONDS
+from worker import metrics
 from worker.errors import AttributionError
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
@@ -163,6 +164,7 @@ class Drainer:
 def main() -> None:
     """Run one drain process until SIGTERM or SIGINT, or until the process named on the command line is gone."""
     parent = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    metrics.take_place(f"drain-{sys.argv[2] if len(sys.argv) > 2 else os.getpid()}")
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)
     try:

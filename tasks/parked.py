@@ -13,6 +13,7 @@ from db.tracking import Foreign, adopt_foreign, find_foreign, respell_foreign
 from tasks.context import Context, context
 from tasks.patience import Pieces, patiently
 from tasks.settling import release_or_leave, settle
+from worker import metrics
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
@@ -38,6 +39,8 @@ def sweep_parked() -> str:
     released = adopt(ctx)
     swept = retry_due(ctx)
     released += settle(ctx.engine, ctx.results, swept.taught, swept.engagements)
+    metrics.EVENTS.labels("released", "").inc(released + swept.attributed)
+    metrics.EVENTS.labels("expired", "").inc(swept.expired)
     counts = {
         "released": released,
         "attributed": swept.attributed,

@@ -15,6 +15,7 @@ from celery.exceptions import Reject
 from tasks.batch import Body, work
 from tasks.context import context
 from tasks.messages import CALL, MessagePipeline
+from worker import metrics
 from worker.app import app
 from worker.streams import MESSAGES
 
@@ -54,10 +55,12 @@ def _track(task: Task[..., str], trackings: Any) -> str:
     ctx = context()
     pipeline = MessagePipeline(tracked_via="celery", results=ctx.results)
     try:
-        return str(work(pipeline, ctx.engine, [Body(encode(trackings), task.request.id, datetime.now(UTC))]))
+        drained = work(pipeline, ctx.engine, [Body(encode(trackings), task.request.id, datetime.now(UTC))])
     except Exception as error:  # SoftTimeLimitExceeded included
         _log.warning("trackings were not recorded (%s); they go onto the stream", type(error).__name__)
-    return _hand_over(task, [trackings])
+        return _hand_over(task, [trackings])
+    metrics.count_outcomes(drained)
+    return str(drained)
 
 
 def _hand_over(task: Task[..., str], calls: Iterable[Any]) -> str:

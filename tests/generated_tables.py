@@ -82,12 +82,21 @@ def _metrics_table() -> Iterator[str]:
             yield f"| `{name}` | {described.type} | {labels} | {described.documentation} |"
 
 
+def _measures_table() -> Iterator[str]:
+    yield "| Metric | Type | Labels | Meaning |"
+    yield "|---|---|---|---|"
+    for measure in metrics.MEASURED:
+        labels = ", ".join(f"`{label}`" for label in measure.labels)
+        yield f"| `{measure.name}` | gauge | {labels} | {measure.sentence} |"
+
+
 #: What fills which place of which page.
 TABLES: Final[dict[tuple[str, str], Callable[[], Iterator[str]]]] = {
     ("docs/settings.md", "everyone"): lambda: _settings_table(CommonSettings),
     ("docs/settings.md", "receiver"): lambda: _settings_table(ReceiverSettings),
     ("docs/settings.md", "worker"): lambda: _settings_table(WorkerSettings),
     ("docs/metrics.md", "metrics"): _metrics_table,
+    ("docs/metrics.md", "measures"): _measures_table,
 }
 
 

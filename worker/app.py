@@ -8,10 +8,11 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_unknown
 
-from worker import kombu_guard
+from worker import kombu_guard, task_metrics  # noqa: F401 - task_metrics hears Celery's signals
 from worker.celery_logs import restrain_celery
 from worker.drain_keeper import DrainKeeper
 from worker.logs import configure_logs
+from worker.metrics_server import MetricsServer
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -31,10 +32,12 @@ app = Celery(
         "tasks.rewrites",
         "tasks.purging",
         "tasks.counting",
+        "tasks.measuring",
     ],
 )
 app.config_from_object("worker.celeryconfig")
 app.steps["worker"].add(DrainKeeper)
+app.steps["worker"].add(MetricsServer)
 
 
 @setup_logging.connect

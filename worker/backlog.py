@@ -8,28 +8,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from time import perf_counter
-from typing import Any, Self
-
-import hiredis
+from typing import Self
 
 from worker import metrics
 from worker.errors import StreamUnavailable
 from worker.redis_link import RedisLink
+from worker.redis_look import look_at
 from worker.stream_history import StreamHistory
-from worker.streams import EVENTS, MESSAGES, PROBE
 
 _log = logging.getLogger(__name__)
-
-#: What is asked, in one write. XINFO GROUPS fails on a stream that is not there; no other may fail, least of all the
-#: trial write, which a full Redis refuses, and a replica, and one whose disk is full.
-_QUESTIONS = (
-    (b"XINFO", b"GROUPS", EVENTS.encode()),
-    (b"XINFO", b"GROUPS", MESSAGES.encode()),
-    (b"XLEN", EVENTS.encode()),
-    (b"XLEN", MESSAGES.encode()),
-    (b"INFO", b"memory"),
-    (b"SET", PROBE.encode(), b"1", b"EX", b"60"),
-)
 
 
 class BacklogWatch:
@@ -88,27 +75,29 @@ class BacklogWatch:
     async def _measure(self) -> None:
         started = perf_counter()
         try:
-            answers = await asyncio.gather(*[self._link.call(*question) for question in _QUESTIONS])
+            seen = await look_at(self._link)
         except StreamUnavailable as error:
             self._note_writable(str(error))
             return
         metrics.REDIS_SECONDS.observe(perf_counter() - started)
-        groups_of_events, groups_of_messages, events, messages, memory, _ = answers
-        refusal = next((str(answer) for answer in answers[2:] if isinstance(answer, hiredis.ReplyError)), None)
-        self._note_writable(refusal)
+        self._note_writable(seen.refusal)
         full: dict[str, str] = {}
-        for stream, entries, groups in ((EVENTS, events, groups_of_events), (MESSAGES, messages, groups_of_messages)):
-            if isinstance(entries, int):
-                self._history.note(stream, groups, entries)
-                metrics.BACKLOG_ENTRIES.labels(stream).set(entries)
-                if entries > self._backlog_limit:
-                    full[stream] = f"{entries} entries wait on {stream}, and {self._backlog_limit} is the limit"
-        if isinstance(memory, bytes):
-            ratio = _memory_ratio(memory)
-            metrics.REDIS_MEMORY_RATIO.set(ratio)
-            if ratio * 100 > self._memory_limit_percent:
+        for stream, each in seen.streams.items():
+            self._history.note(stream, each.groups, each.entries)
+            metrics.BACKLOG_ENTRIES.labels(stream).set(each.entries)
+            metrics.BACKLOG_AGE.labels(stream).set(each.age)
+            if each.entries > self._backlog_limit:
+                full[stream] = f"{each.entries} entries wait on {stream}, and {self._backlog_limit} is the limit"
+        if seen.persists is not None:
+            metrics.REDIS_PERSISTS.set(seen.persists)
+        if seen.keeps is not None:
+            metrics.REDIS_KEEPS.set(seen.keeps)
+        if seen.memory_ratio is not None:
+            metrics.REDIS_MEMORY_RATIO.set(seen.memory_ratio)
+            if seen.memory_ratio * 100 > self._memory_limit_percent:
                 full["memory"] = (
-                    f"Redis uses {ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the limit"
+                    f"Redis uses {seen.memory_ratio:.0%} of its maxmemory, and {self._memory_limit_percent}% is the"
+                    " limit"
                 )
         self._note_full(full)
 
@@ -126,11 +115,3 @@ class BacklogWatch:
         for _ in self._full.keys() - full.keys():
             _log.info("requests are taken again: there is room")
         self._full = dict(full)
-
-
-def _memory_ratio(info: bytes) -> float:
-    """Return the share of maxmemory in use, as Redis reckons it when it decides what to refuse; 0 without a limit."""
-    fields: dict[bytes, Any] = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-    limit = int(fields.get(b"maxmemory", 0))
-    used = int(fields[b"used_memory"]) - int(fields.get(b"mem_not_counted_for_evict", 0))
-    return used / limit if limit else 0.0

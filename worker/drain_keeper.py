@@ -25,7 +25,7 @@ from worker.streams import PROBE
 
 _log = logging.getLogger(__name__)
 
-#: What each drain process runs, followed by the pid of the worker, with which it is to end.
+#: What each drain process runs, followed by the pid of the worker, with which it is to end, and by its own number.
 COMMAND: Final = (sys.executable, "-m", "tasks.drainer")
 #: Seconds before a drain process that ended is started again: it may have ended because PostgreSQL is away.
 RESTART_SECONDS = 1.0
@@ -83,7 +83,7 @@ class DrainKeeper(bootsteps.StartStopStep):
     def _keep(self, number: int) -> None:
         while not self._stopping.is_set():
             try:
-                process = subprocess.Popen([*COMMAND, str(os.getpid())], stdin=subprocess.DEVNULL)
+                process = subprocess.Popen([*COMMAND, str(os.getpid()), str(number)], stdin=subprocess.DEVNULL)
             except OSError as error:  # no memory, or no process, left for it just now
                 _log.error("drain process %d cannot be started (%s); trying again", number, error)
                 self._stopping.wait(RESTART_SECONDS)

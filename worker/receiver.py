@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,6 +27,7 @@ from worker.backlog import BacklogWatch
 from worker.connections import bounded_protocol
 from worker.endpoints import EventEndpoint, MessageEndpoint
 from worker.errors import AttributionError, RedisUnsafe
+from worker.exposition import answer
 from worker.logs import configure_logs
 from worker.redis_checks import require_safe_redis
 from worker.redis_link import RedisLink
@@ -90,7 +91,7 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _metrics(_request: Request) -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(answer(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _openapi(_request: Request) -> Response:

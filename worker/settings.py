@@ -284,6 +284,8 @@ class WorkerSettings(CommonSettings):
         ge=timedelta(0),
         description="How long the bodies of drained batches are kept as they came, for a replay. 0 keeps none.",
     )
+    metrics_host: str = Field("127.0.0.1", description="Address on which a worker serves its metrics.")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Port on which it does. With 0 it serves none.")
     webhook_url: SecretStr | None = Field(
         None,
         description="Where attributed events are posted, signed after Standard Webhooks. Nowhere if it is not set.",

@@ -8,6 +8,7 @@ Every key of ours in Redis:
                           of them, or one a line. Written by the receiver, and by any mailer that has a Redis client.
 ``attribution:probe``     string; written once a second to learn whether Redis takes writes. It expires a minute after
                           the last receiver stopped. Nobody reads it.
+``attribution:measured``  string, JSON; what the task `measure` found last, for the metrics.
 
 Both streams have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process.
 A constant name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed
@@ -30,3 +31,5 @@ GROUP: Final = "attribution"
 CONSUMER: Final = "drain"
 #: The receiver's trial write.
 PROBE: Final = "attribution:probe"
+#: What was measured for the metrics.
+MEASURED: Final = "attribution:measured"

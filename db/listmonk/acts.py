@@ -25,25 +25,27 @@ def count_acts(
     *,
     personal_parameters: Collection[str],
     window: timedelta,
-) -> None:
+) -> tuple[int, int]:
     """Count the views and clicks among ``events``, rows of azure_engagement_events that were attributed just now.
 
-    What is not counted by a row of ours says why, in its column ``uncounted``.
+    Returns how many rows of views and of clicks there are now that were not. What is not counted by a row of ours says
+    why, in its column ``uncounted``.
     """
     if listmonk.tracking_disabled:
         conn.execute(_QUERIES["leave_uncounted"], {"ids": events, "reason": "tracking_disabled"})
-        return
+        return 0, 0
     parameters = {"ids": events, "individual": listmonk.individual_tracking}
     if not listmonk.watched:
         begin_watching(conn, listmonk)
-    rows = 0
+    views = clicks = explained = 0
     if listmonk.views:
-        rows += conn.execute(_QUERIES["count_views"], parameters).rowcount
+        views = conn.execute(_QUERIES["count_views"], parameters).rowcount
     if listmonk.clicks:
-        rows += _count_clicks(conn, listmonk, events, personal_parameters)
-    if rows < len(events):
+        clicks, explained = _count_clicks(conn, listmonk, events, personal_parameters)
+    if views + clicks + explained < len(events):
         conn.execute(_QUERIES["explain_missing"], {"ids": events})
     absorb_native(conn, listmonk, events, window=window)
+    return views, clicks
 
 
 def begin_watching(conn: Connection, listmonk: Listmonk) -> None:
@@ -69,12 +71,12 @@ def _tallies(listmonk: Listmonk) -> list[Tally]:
     return [tally for tally, here in ((VIEWS, listmonk.views), (CLICKS, listmonk.clicks)) if here]
 
 
-def count_bounces(conn: Connection, events: Sequence[int]) -> None:
-    """Write the bounces among ``events``, rows of azure_delivery_events that were attributed just now.
+def count_bounces(conn: Connection, events: Sequence[int]) -> int:
+    """Write the bounces among ``events``, rows of azure_delivery_events that were attributed just now; return how many.
 
     A report without a subscriber, or whose subscriber is gone, has no place there.
     """
-    conn.execute(_QUERIES["count_bounces"], {"ids": events})
+    return conn.execute(_QUERIES["count_bounces"], {"ids": events}).rowcount
 
 
 def note_disagreements(conn: Connection, events: Sequence[int]) -> int:
@@ -97,10 +99,11 @@ def note_late_disagreements(conn: Connection, ids: MessageIds) -> int:
 
 def _count_clicks(
     conn: Connection, listmonk: Listmonk, events: Sequence[int], personal_parameters: Collection[str]
-) -> int:
+) -> tuple[int, int]:
+    """Return how many clicks have a row now, and how many have a reason instead."""
     clicks = conn.execute(_QUERIES["find_clicks"], {"ids": events}).all()
     if not clicks:
-        return 0
+        return 0, 0
     links = _find_links(conn, clicks, frozenset(personal_parameters))
     reasons = {"no_url": [click.id for click in clicks if click.id not in links]}
     reasons["unsubscribe_link"] = [event for event, link_id in links.items() if link_id is None]
@@ -113,7 +116,7 @@ def _count_clicks(
         "link_ids": list(counted.values()),
         "individual": listmonk.individual_tracking,
     }
-    return len(clicks) - len(counted) + conn.execute(_QUERIES["count_clicks"], parameters).rowcount
+    return conn.execute(_QUERIES["count_clicks"], parameters).rowcount, len(clicks) - len(counted)
 
 
 def _find_links(

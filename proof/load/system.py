@@ -170,6 +170,7 @@ def _environment(system: System, sizes: Sizes) -> dict[str, str]:
         "ATTRIBUTION_BACKLOG_LIMIT": str(sizes.backlog_limit),
         "ATTRIBUTION_DRAIN_PROCESSES": str(sizes.drain_processes),
         "ATTRIBUTION_LOG_LEVEL": "WARNING",
+        "ATTRIBUTION_METRICS_PORT": "0",
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }

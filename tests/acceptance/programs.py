@@ -24,7 +24,12 @@ class Program:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli", name, *options],
-                env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore", **environment},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONWARNINGS": "ignore",
+                    "ATTRIBUTION_METRICS_PORT": "0",
+                    **environment,
+                },
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -38,6 +38,7 @@ def test_the_tasks_are_exactly_these_so_that_a_renamed_one_is_noticed(celeryconf
     ours = {name for name, task in app.tasks.items() if task.__module__.startswith("tasks.")}
     assert ours == {
         "detect_rewrites",
+        "measure",
         "drain_events",
         "purge_archive",
         "count_campaigns",

@@ -1,0 +1,138 @@
+"""What operators watch is measured once, for every process that is asked, and not at each scrape."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import measuring
+from db.drift import read_alarms
+from db.outbox import count_unsent, count_webhooks
+from db.parking import count_waiting
+from db.reporting import measure_accuracy
+from tasks.context import Context, context
+from worker import metrics
+from worker.app import app
+from worker.exposition import Samples, keep_measured
+from worker.queues import ALL
+from worker.redis_measures import measure_queues, measure_streams
+from worker.stream_consumer import connect
+from worker.streams import EVENTS, MESSAGES
+
+_log = logging.getLogger(__name__)
+
+#: What is counted of late is counted of so much time.
+WINDOW: Final = timedelta(hours=1)
+#: How long after its time a retry is overdue. The sweep comes every few seconds.
+LATE: Final = timedelta(minutes=1)
+#: Campaigns that are told by number; more would be more series than a monitor should have to keep.
+MOST_CAMPAIGNS: Final = 20
+
+Measured = dict[metrics.Measure, Samples]
+
+
+@app.task(name="measure")
+def measure() -> str:
+    """Measure what the gauges tell, and keep it in Redis. Safe when run twice at once."""
+    return f"measured {len(take_measures(context()))}"
+
+
+def take_measures(ctx: Context) -> Measured:
+    """Measure everything and keep it. What PostgreSQL cannot tell just now is missing; the rest is there.
+
+    Raises:
+        redis.exceptions.RedisError: Redis is away.
+    """
+    measured: Measured = {}
+    settings = ctx.settings
+    with connect((settings.broker_url or settings.redis_url).get_secret_value()) as broker:
+        measured |= measure_queues(broker, ALL)
+    for take in (_waiting, _population, _proof, _incidents, _outbox, _archive, _acts):
+        try:
+            with ctx.engine.begin() as conn:
+                measured |= take(conn)
+        except SQLAlchemyError as error:
+            _log.warning("%s could not be measured (%s)", take.__name__.strip("_"), type(error).__name__)
+    with connect(settings.redis_url.get_secret_value()) as client:
+        measured |= measure_streams(client, (EVENTS, MESSAGES))
+        keep_measured(client, measured)
+    return measured
+
+
+def _one(value: float) -> Samples:
+    return [((), float(value))]
+
+
+def _age(conn: Connection, since: datetime | None) -> Samples:
+    return _one(max(0.0, measuring.now(conn) - since.timestamp()) if since else 0)
+
+
+def _waiting(conn: Connection) -> Measured:
+    waiting = count_waiting(conn)
+    return {
+        metrics.MEASURED_AT: _one(measuring.now(conn)),
+        metrics.PARKED: _one(waiting.parked),
+        metrics.PARKED_AGE: _age(conn, waiting.oldest_parked_at),
+        metrics.OVERDUE: _one(measuring.count_overdue(conn, LATE)),
+        metrics.EXPIRED: _one(waiting.expired),
+    }
+
+
+def _population(conn: Connection) -> Measured:
+    """Shares of what there was; of nothing there is no share."""
+    tallied = measuring.add_up_tallies(conn, WINDOW)
+    tracked = measuring.count_tracked(conn, WINDOW)
+    of = {
+        "engagements": (tallied.engagements - tallied.without_id, tallied.engagements),
+        "messages": (tracked.with_id, tracked.messages),
+    }
+    return {
+        metrics.POPULATION: [((name,), float(part / whole)) for name, (part, whole) in of.items() if whole],
+        metrics.POPULATION_OF: [((name,), float(whole)) for name, (_, whole) in of.items()],
+        metrics.MALFORMED: _one(tallied.malformed / tallied.events) if tallied.events else [],
+    }
+
+
+def _proof(conn: Connection) -> Measured:
+    since = datetime.fromtimestamp(measuring.now(conn), tz=UTC) - WINDOW
+    clicks = measure_accuracy(conn, since=since)
+    return {metrics.TWO_KEYS: [(("agree",), float(clicks.agreeing)), (("disagree",), float(clicks.disagreeing))]}
+
+
+def _incidents(conn: Connection) -> Measured:
+    _, alarms = read_alarms(conn)
+    return {
+        metrics.INCIDENTS_KEPT: [((kind,), float(n)) for kind, n in measuring.count_incidents(conn).items()],
+        metrics.ALARMS: [
+            ((kind,), float(alarm is not None and alarm.ended_at is None)) for kind, alarm in alarms.items()
+        ],
+    }
+
+
+def _outbox(conn: Connection) -> Measured:
+    unsent, batches = count_unsent(conn), count_webhooks(conn)
+    oldest = [each.oldest_at for each in (unsent, *batches) if each.oldest_at]
+    counted = {"waiting": 0, "given_up": 0} | {each.state: each.batches for each in batches}
+    return {
+        metrics.OUTBOX: _one(unsent.events + sum(each.events for each in batches)),
+        metrics.OUTBOX_AGE: _age(conn, min(oldest, default=None)),
+        metrics.WEBHOOKS_KEPT: [((state,), float(number)) for state, number in counted.items()],
+    }
+
+
+def _archive(conn: Connection) -> Measured:
+    return {metrics.ARCHIVE_BYTES: _one(measuring.archive_bytes(conn))}
+
+
+def _acts(conn: Connection) -> Measured:
+    return {
+        metrics.CAMPAIGN_ACTS: [
+            (("other" if row.campaign_id is None else str(row.campaign_id), act), float(count))
+            for row in measuring.count_acts(conn, WINDOW, campaigns=MOST_CAMPAIGNS)
+            for act, count in (("view", row.views), ("click", row.clicks))
+        ]
+    }

@@ -1,0 +1,72 @@
+"""Where a worker's metrics are served: from its main process, for its pool and its drain processes as well.
+
+Each of them counts into files of its own in one folder, and what is in there is added up when Prometheus asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
+
+from celery import bootsteps
+from prometheus_client import start_http_server
+
+from worker.exposition import Measured, counted_by_all
+from worker.metrics import FOLDER
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+_PREFIX: Final = "attribution-metrics-"
+
+
+def make_folder() -> str:
+    """Return the folder that a worker's processes are to count into: the one that is given, or a new one of ours."""
+    return os.environ.get(FOLDER) or tempfile.mkdtemp(prefix=_PREFIX)
+
+
+def remove_folder() -> None:
+    """Remove that folder, with what was counted, if it is one of ours."""
+    folder = os.environ.get(FOLDER, "")
+    if Path(folder).name.startswith(_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class MetricsServer(bootsteps.StartStopStep):
+    """Serves the metrics as long as the worker runs."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._server: WSGIServer | None = None
+
+    def start(self, parent: Any) -> None:
+        """Start serving. A worker that cannot, because the port is taken, says so and works on without."""
+        settings = WorkerSettings.read()
+        folder = os.environ.get(FOLDER)
+        if not (settings.metrics_port and folder):
+            return
+        registry = counted_by_all(folder)
+        registry.register(Measured(settings.redis_url.get_secret_value()))
+        try:
+            self._server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry)
+        except OSError as error:
+            _log.error(
+                "metrics are not served: %s:%d cannot be listened on (%s); set ATTRIBUTION_METRICS_PORT to another"
+                " port, or to 0 to serve none",
+                settings.metrics_host, settings.metrics_port, error.strerror,
+            )  # fmt: skip
+
+    def stop(self, parent: Any) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        remove_folder()
+
+    terminate = stop
