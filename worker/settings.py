@@ -85,8 +85,10 @@ class CommonSettings(_Settings):
     allow_unsafe_redis: bool = Field(
         False, description="Start even if Redis may evict keys or does not persist each write before it answers."
     )
-    log_format: Literal["json", "console"] = Field(
-        "json", description="One JSON object a line for machines, or coloured lines for people."
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto",
+        description="One JSON object a line for machines, or coloured lines for people; `auto` is for people if standard"
+        " error is a terminal.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
