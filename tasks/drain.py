@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.batch import Body, Drained, Pipeline, set_aside, work
+from tasks.batch_log import batch_log
 from tasks.context import Context, context
 from tasks.latency import observe_latency
 from tasks.messages import cut_call
@@ -102,9 +103,11 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
     except (RedisError, SQLAlchemyError):
         consumer.give_back(batch.entries)
         raise
-    metrics.observe_drained(batch.stream, drained, len(batch.entries), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    metrics.observe_drained(batch.stream, drained, len(batch.entries), seconds)
     if batch.rows is not None:
         observe_latency(batch.rows)
+    batch_log.tell(batch.stream, batch.entries, drained, seconds)
     return drained
 
 
@@ -119,7 +122,7 @@ def cut_long_call(consumer: StreamConsumer, entry: Entry) -> bool:
     if len(calls) == 1:
         return False
     try:
-        consumer.append(MESSAGES, calls)
+        consumer.append(MESSAGES, calls, entry.origin)
     except OutOfMemoryError:
         return False
     return True
@@ -158,7 +161,7 @@ def retire_exhausted(
                 metrics.count_outcomes(retired)
                 drained += retired
             else:
-                consumer.append(entry.stream, elements)
+                consumer.append(entry.stream, elements, entry.origin)
                 _log.error(
                     "took entry %s of %s apart: it ended its process, again and again", entry.entry_id, entry.stream
                 )
@@ -267,4 +270,5 @@ def drain_events() -> str:
         drained += drain_each(ctx, batches_of(entries, max_bytes=max_bytes), is_over)
         if ctx.pace.slowed:
             break  # the next tick takes the next few
+    batch_log.tell_rest(now=True)
     return str(drained)

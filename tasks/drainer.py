@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.migrate import DatabaseNotMigrated
+from tasks.batch_log import batch_log
 from tasks.checks import check_servers
 from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
@@ -83,10 +84,12 @@ class Drainer:
             else:
                 self._work(batch)
             self._claim_when_due()
+            batch_log.tell_rest()
             self._ctx.pace.look(
                 self._ctx.engine
             )  # with nothing to do, too: others may have raised an alarm, or ended it
         self._acknowledger.shutdown()
+        batch_log.tell_rest(now=True)
         self._over.set()
 
     def _keep_held(self) -> None:
@@ -133,7 +136,6 @@ class Drainer:
         except (SQLAlchemyError, RedisError) as error:
             self._wait_after(error)
             return
-        _log.debug("drained %d entries of %s: %s", len(batch.entries), batch.stream, drained)
         if self._acknowledging is not None:
             self._acknowledging.result()  # at most one batch behind
         self._acknowledging = self._acknowledger.submit(self._acknowledge, batch.entries)

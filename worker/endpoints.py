@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from functools import cache
 
 import msgspec
 from prometheus_client import Counter
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from worker import metrics
-from worker.answers import OK, TOO_MANY, UNAVAILABLE, Refused, accepted, invalid
+from worker.answers import NOT_FOUND, OK, TOO_MANY, UNAVAILABLE, Refused, accepted, invalid
 from worker.backlog import BacklogWatch
 from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
@@ -24,6 +25,7 @@ from worker.handshake import answer_options, validation_code
 from worker.logs import Throttle
 from worker.messages import MOST_TRACKINGS, Problem, TooManyTrackings, Tracking, Warned, parse_trackings, warn_of
 from worker.request_body import BodyReader, CallerGone
+from worker.request_id import HEADER, request_id
 from worker.settings import ReceiverSettings
 from worker.stream_writer import StreamWriter
 from worker.streams import EVENTS, MESSAGES
@@ -52,8 +54,10 @@ class _StreamEndpoint(ABC):
         self._bodies = BodyReader(limit_bytes=settings.body_limit_bytes, timeout=settings.body_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        name = request_id(headers)
         try:
-            answer = await self._answer(scope, dict(scope["headers"]), receive)
+            answer = await self._answer(scope, headers, receive, name)
         except Refused as refused:
             answer = refused.answer
         except StreamUnavailable:
@@ -62,11 +66,22 @@ class _StreamEndpoint(ABC):
             _requests(self.route, "gone").inc()
             return
         _requests(self.route, answer.status_code).inc()
+        if scope["method"] == "POST" and answer is not NOT_FOUND:  # to a stranger it is as if there were no such path
+            send = _naming(send, name)
         await answer(scope, receive, send)
 
     @abstractmethod
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
-        """Do the route's work. `Refused`, `StreamUnavailable` and `CallerGone` are turned into answers."""
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, name: bytes) -> Response:
+        """Do the route's work. `Refused`, `StreamUnavailable` and `CallerGone` are turned into answers.
+
+        ``name`` is the request's id, which goes onto the stream with its body.
+        """
+
+    async def _append(self, stream: str, body: bytes, name: bytes, subscription: bytes | None = None) -> None:
+        entry_id = await self._writer.append(stream, body, name, subscription)
+        if _log.isEnabledFor(logging.DEBUG):
+            said = {"request": name.decode(), "entry": entry_id, "stream": stream, "bytes": len(body)}
+            _log.debug("a request is on its stream", extra=said)
 
 
 class EventEndpoint(_StreamEndpoint):
@@ -80,7 +95,7 @@ class EventEndpoint(_StreamEndpoint):
         self._origins = settings.webhook_origins
         self._asked = Throttle(_LOG_SECONDS)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, name: bytes) -> Response:
         if scope["method"] == "OPTIONS":
             return self._answer_options(headers)
         await self._callers.admit(headers, scope["query_string"])
@@ -99,7 +114,7 @@ class EventEndpoint(_StreamEndpoint):
                 _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
             self._watch.require_room(EVENTS)
             body = await self._bodies.read(receive, headers)
-        await self._writer.append(EVENTS, body, subscription)
+        await self._append(EVENTS, body, name, subscription)
         return OK
 
     def _answer_options(self, headers: Headers) -> Response:
@@ -120,7 +135,7 @@ class MessageEndpoint(_StreamEndpoint):
         super().__init__(settings, writer, watch)
         self._callers = MessageCallers(settings)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive) -> Response:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, name: bytes) -> Response:
         self._callers.admit(headers)
         self._watch.require_room(MESSAGES)
         body = await self._bodies.read(receive, headers)
@@ -131,9 +146,20 @@ class MessageEndpoint(_StreamEndpoint):
         if problems:
             return invalid(problems)
         if trackings:
-            await self._writer.append(MESSAGES, msgspec.json.encode(trackings))
+            await self._append(MESSAGES, msgspec.json.encode(trackings), name)
         metrics.MESSAGE_WARNINGS.inc(len(warnings))
         return accepted(len(trackings), warnings)
+
+
+def _naming(send: Send, name: bytes) -> Send:
+    """Have the answer say which request it is about."""
+
+    def send_named(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (HEADER, name)]
+        return send(message)
+
+    return send_named
 
 
 def _sort(body: bytes) -> tuple[list[Tracking], list[Problem], list[Warned]]:

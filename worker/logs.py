@@ -87,13 +87,13 @@ def _put_in_order(_logger: Any, _method: str, line: EventDict) -> EventDict:
         "message": line.pop("message"),
         "process": record.process,
     }
-    ordered |= {name: value for name, value in line.items() if name not in ordered and name not in _SAID}
-    return ordered
+    more = {name: value for name, value in line.items() if name not in ordered and name not in _SAID}
+    return {**ordered, **more}
 
 
 def _add_error(_logger: Any, _method: str, line: EventDict) -> EventDict:
     exc_info = line.pop("exc_info", None)
-    if exc_info and exc_info[1]:
+    if exc_info and exc_info[1] is not None:
         line["error"] = _described(exc_info)
     return line
 
@@ -130,5 +130,5 @@ def _for_people(_logger: Any, _method: str, line: EventDict) -> EventDict:
 
 
 def _write_traceback(lines: Any, exc_info: ExcInfo) -> None:
-    if exc_info[1]:
+    if exc_info[1] is not None:
         lines.write("\n" + _described(exc_info).translate(_CONTROLS_IN_LINES))

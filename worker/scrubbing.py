@@ -1,7 +1,7 @@
 """Taking out of a text what may name a person or repeat a row. Pure.
 
-The net under a rule, and not its replacement: nothing confidential is handed to a logger, and no exception of ours holds
-any. What comes through here was worded by others: by servers, libraries, and Python itself.
+The net under a rule, and not its replacement: nothing confidential is handed to a logger, and no exception of ours
+holds any. What comes through here was worded by others: by servers, libraries, and Python itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: PostgreSQL repeats rows behind these words, and SQLAlchemy statements and parameters. They end what an exception says.
+#: PostgreSQL repeats rows behind these words, and SQLAlchemy statements and parameters. They end an exception's text.
 _REPEATED: Final = re.compile(
     r"(?:(?<=\s)|^)(?P<what>DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+|\[SQL|\[parameters):.*?(?=\n\n|\n\(Background|\Z)",
     re.DOTALL,

@@ -87,8 +87,8 @@ class CommonSettings(_Settings):
     )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto",
-        description="One JSON object a line for machines, or coloured lines for people; `auto` is for people if standard"
-        " error is a terminal.",
+        description="One JSON object a line for machines, or coloured lines for people; `auto` is for people if a"
+        " terminal reads them.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 

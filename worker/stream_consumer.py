@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 from redis.exceptions import RedisError, ResponseError
 
+from worker.request_id import is_sane
 from worker.streams import CONSUMER, GROUP
 
 _log = logging.getLogger(__name__)
@@ -35,20 +36,39 @@ _REPLY_ENTRIES = 64
 _CLAIMED_ENTRIES = (_REPLY_ENTRIES, 32, 2, 1)
 #: How many of the entries that are idle for long are looked at in one go.
 _PENDING_PAGE = 1000
+#: Fields that say where an entry came from, and stay with its parts when it is taken apart.
+_ORIGIN = (b"request", b"subscription")
 
 
 class Entry(NamedTuple):
-    """One entry of a stream: its id, its body, and how often it has been handed out, this time included."""
+    """One entry of a stream: its id, its body, and how often it has been handed out, this time included.
+
+    ``fields`` are all it holds, names and values in turn, as Redis answered them: of thousands few are looked at.
+    """
 
     stream: str
     entry_id: str
     body: bytes
     deliveries: int
+    fields: Sequence[bytes] = ()
 
     @property
     def received_at(self) -> datetime:
         """When Redis took it, which is what an entry's id begins with, in milliseconds."""
         return _instant(self.entry_id[: self.entry_id.index("-")])
+
+    @property
+    def request(self) -> str | None:
+        """The id of the request that brought it, if the receiver wrote it."""
+        found = field_of(self.fields, b"request")
+        # Any mailer may write what it likes there, and it is told in logs.
+        return found.decode() if found and is_sane(found) else None
+
+    @property
+    def origin(self) -> dict[bytes, bytes]:
+        """What is to be told of whatever becomes of it: the fields beside the body that say where it came from."""
+        found = ((name, field_of(self.fields, name)) for name in _ORIGIN)
+        return {name: value for name, value in found if value is not None}
 
 
 @lru_cache(maxsize=4096)
@@ -143,7 +163,7 @@ class StreamConsumer:
         reply: Any = self._with_group(partial(self._client.execute_command, *command))
         self._has_read = True
         return [
-            Entry(stream.decode(), entry_id.decode(), _body(fields), 1)
+            Entry(stream.decode(), entry_id.decode(), field_of(fields, b"body") or b"", 1, fields)
             for stream, entries in reply or ()
             for entry_id, fields in entries
         ]
@@ -204,8 +224,10 @@ class StreamConsumer:
             pipeline.xdel(stream, *entry_ids)
         pipeline.execute()
 
-    def append(self, stream: str, bodies: Iterable[bytes]) -> None:
+    def append(self, stream: str, bodies: Iterable[bytes], origin: Mapping[bytes, bytes] | None = None) -> None:
         """Put bodies onto a stream, an entry each, to be drained like any others.
+
+        ``origin`` is that of the entry whose parts they are.
 
         If Redis fails on the way, some of them are there; to append all of them again does no harm. Some go in one
         write, for Redis waits for its disk after each.
@@ -213,7 +235,8 @@ class StreamConsumer:
         pipeline = self._client.pipeline(transaction=False)
         size = 0
         for body in bodies:
-            pipeline.xadd(stream, {"body": body})
+            fields: Any = {b"body": body, **(origin or {})}
+            pipeline.xadd(stream, fields)
             size += len(body) + _ENTRY_BYTES
             if size > _WRITE_BYTES:
                 pipeline.execute()
@@ -246,7 +269,9 @@ class StreamConsumer:
             return []
         reply: Any = self._client.execute_command("XCLAIM", stream, GROUP, CONSUMER, idle_ms, *entry_ids)  # type: ignore[no-untyped-call]
         return [
-            Entry(stream, entry_id.decode(), _body(fields), deliveries[entry_id.decode()] + 1)
+            Entry(
+                stream, entry_id.decode(), field_of(fields, b"body") or b"", deliveries[entry_id.decode()] + 1, fields
+            )
             for entry_id, fields in reply
         ]
 
@@ -283,9 +308,9 @@ def _by_stream(entries: Sequence[Entry]) -> dict[str, list[str]]:
     return streams
 
 
-def _body(fields: Sequence[bytes]) -> bytes:
-    """Return the field ``body`` of an entry; an entry without one is somebody else's, and parses as malformed."""
+def field_of(fields: Sequence[bytes], name: bytes) -> bytes | None:
+    """Return a field of an entry. One without a body is somebody else's; taken as empty, it parses as malformed."""
     for position in range(0, len(fields) - 1, 2):
-        if fields[position] == b"body":
+        if fields[position] == name:
             return fields[position + 1]
-    return b""
+    return None

@@ -28,8 +28,8 @@ class StreamWriter:
         self._link = link
         self._appended = {stream: metrics.APPENDED.labels(stream) for stream in (EVENTS, MESSAGES)}
 
-    async def append(self, stream: str, body: bytes, subscription: bytes | None = None) -> str:
-        """Append one request's body, untouched, and return the entry's id.
+    async def append(self, stream: str, body: bytes, request_id: bytes, subscription: bytes | None = None) -> str:
+        """Append one request's body, untouched, under the id of the request, and return the entry's id.
 
         The receiver answers 200 only after this returns: from then on the events are ours, and Event Grid will not send
         them again. ``subscription`` is what Event Grid calls the subscription that the request came through.
@@ -38,9 +38,9 @@ class StreamWriter:
             StreamUnavailable: Redis refused, or did not answer in time. The entry may be there all the same; then the
                 repetition is a duplicate, which the drain notices.
         """
-        fields = (b"body", body) if subscription is None else (b"body", body, b"subscription", subscription)
+        more = () if subscription is None else (b"subscription", subscription)
         try:
-            answer = await self._link.call(b"XADD", stream.encode(), b"*", *fields)
+            answer = await self._link.call(b"XADD", stream.encode(), b"*", b"body", body, b"request", request_id, *more)
         except StreamUnavailable:
             metrics.APPEND_FAILURES.labels("unreachable").inc()
             raise

@@ -3,9 +3,11 @@
 Every key of ours in Redis:
 
 ``attribution:events``    stream; an entry is one request of Event Grid. Fields: ``body``, the request's bytes as sent;
-                          ``subscription``, the Event Grid subscription it came through, if it said so.
-``attribution:messages``  stream; an entry is one call of a mailer. Field: ``body``, JSON: one send-tracking, an array
-                          of them, or one a line. Written by the receiver, and by any mailer that has a Redis client.
+                          ``request``, the request's id; ``subscription``, the Event Grid subscription it came
+                          through, if it said so.
+``attribution:messages``  stream; an entry is one call of a mailer. Fields: ``body``, JSON: one send-tracking, an array
+                          of them, or one a line; ``request``, if the receiver has written it. Any mailer that has a
+                          Redis client may write it.
 ``attribution:probe``     string; written once a second to learn whether Redis takes writes. It expires a minute after
                           the last receiver stopped. Nobody reads it.
 ``attribution:measured``  string, JSON; what the task `measure` found last, for the metrics.
@@ -13,6 +15,9 @@ Every key of ours in Redis:
 Both streams have the one consumer group ``attribution`` with the one consumer ``drain``, shared by every drain process.
 A constant name means that no consumer is ever dead: what a killed process had read is still the group's, and is claimed
 once it has been idle for long enough. An entry's id carries the time at which Redis took it, so no field repeats it.
+
+A reader asks for the fields it knows, and leaves others aside: so releases may differ, either way. Only ``body`` is
+always there.
 
 No ``MAXLEN``: it would drop entries that nobody has read. The receiver's backlog limit bounds the streams instead.
 """

@@ -216,7 +216,7 @@ def test_a_full_redis_is_not_held_against_a_body_that_is_to_be_taken_apart(
     push_events(redis_client, b"[" + KILLER + b"," + KILLER + b"]")
     refused: list[str] = []
 
-    def refuse(stream: str, bodies: object) -> None:
+    def refuse(stream: str, *_more: object) -> None:
         refused.append(stream)
         raise redis.exceptions.OutOfMemoryError("used memory > maxmemory")
 

@@ -127,6 +127,6 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def entries(client: redis.Redis, stream: str) -> list[Entry]:
-    """Return the fields of every entry on a stream."""
+    """Return the fields of every entry on a stream, but for its request's id, which is another each time."""
     found: Any = client.xrange(stream)
-    return [fields for _, fields in found]
+    return [{name: value for name, value in fields.items() if name != b"request"} for _, fields in found]
