@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 
 import click
 
 from cli.celery_command import become_celery
+from worker.secret_files import read_secret
 
 #: ``user:password`` for Flower. Not one of worker/settings.py: nothing of ours reads it.
 AUTH = "ATTRIBUTION_FLOWER_AUTH"
@@ -22,7 +22,7 @@ def flower(host: str, port: int) -> None:
     Set ATTRIBUTION_FLOWER_AUTH to user:password. Without it Flower runs on a loopback address only, open to anyone on
     this machine, and with its API switched off.
     """
-    auth = os.environ.get(AUTH, "")
+    auth = read_secret(AUTH)
     user, _, password = auth.partition(":")
     if auth and (not (user and password) or "," in auth):
         raise click.UsageError(f"{AUTH} must be user:password, without a comma.")

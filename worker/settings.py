@@ -1,7 +1,7 @@
-"""Every setting of the system, read from the environment once and then frozen.
+"""Every setting of the system, read from the environment, or from files of secrets, once and then frozen.
 
 Names in the environment are the field names in capitals behind ``ATTRIBUTION_``. docs/settings.md lists them all, and a
-test keeps that list true. Durations are seconds, or ISO 8601 (``PT30S``).
+test keeps that list true. Durations are seconds, or ISO 8601 (``PT30S``). Files: see worker/secret_files.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationEr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import SettingsInvalid
+from worker.secret_files import nothing_passed_over, secrets_folder
 
 #: The application id under which Event Grid of Azure's public cloud signs in; Azure Government has another.
 EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
@@ -43,9 +44,9 @@ Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
 def _split(value: object) -> object:
-    """Split ``a, b`` at its commas; leave anything that is not text alone."""
+    """Split ``a, b`` at its commas, and a file's lines; leave anything that is not text alone."""
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
     return value
 
 
@@ -54,13 +55,14 @@ class _Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """Read the environment.
+        """Read the environment, and the files of secrets for what is not in it.
 
         Raises:
             SettingsInvalid: one sentence for each setting that is missing or unusable; never its value.
         """
         try:
-            return cls()
+            with nothing_passed_over():
+                return cls(_secrets_dir=secrets_folder())
         except ValidationError as error:
             raise SettingsInvalid(_explain(error)) from None
 
