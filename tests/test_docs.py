@@ -193,7 +193,7 @@ def _functions(file: Path) -> set[str]:
 def test_settings_that_are_named_exist(page: str) -> None:
     ours = {variable(name) for kind in (CommonSettings, ReceiverSettings, WorkerSettings) for name in fields_of(kind)}
     mailers = {name for path in (ROOT / "docs" / "examples").iterdir() for name in _variables(path.read_text())}
-    elsewhere = {"ATTRIBUTION_FLOWER_AUTH"}
+    elsewhere = {"ATTRIBUTION_FLOWER_AUTH", "ATTRIBUTION_SECRETS_DIR"}
     assert _variables(read(page)) <= ours | mailers | elsewhere
 
 

@@ -114,6 +114,7 @@ def lay_out(folder: Path) -> None:
             shutil.copy(source, folder / name)
 
 
+@pytest.mark.timeout(600)
 def test_it_can_be_built_from_the_lock_twice_the_same(longer: bool, tmp_path: Path) -> None:
     """Do the builder's steps, as they are written, in a folder: needs a package index, and a minute."""
     if not longer:
