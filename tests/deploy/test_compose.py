@@ -295,6 +295,8 @@ def test_prometheus_asks_what_answers_and_finds_all_of_them() -> None:
     )
     (worker,) = jobs["worker"]["dns_sd_configs"]
     assert (worker["names"], worker["type"]) == (["worker"], "A")
+    assert worker["port"] == WorkerSettings.model_fields["metrics_port"].default
+    assert SERVICES["worker"]["environment"]["ATTRIBUTION_METRICS_HOST"] == "0.0.0.0"  # noqa: S104
     for name in ("receiver", "worker"):
         assert "default" in SERVICES[name]["networks"]
 
