@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 import click
 
@@ -11,29 +12,38 @@ from worker.secret_files import read_secret
 
 #: ``user:password`` for Flower. Not one of worker/settings.py: nothing of ours reads it.
 AUTH = "ATTRIBUTION_FLOWER_AUTH"
+_CONFIG = Path(__file__).parents[1] / "worker" / "flowerconfig.py"
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address it listens on.")
 @click.option("--port", default=5555, show_default=True, type=click.IntRange(1, 65535), help="Port it listens on.")
-def flower(host: str, port: int) -> None:
+@click.option("--insecure", is_flag=True, help="Ask for no password, on a loopback address.")
+def flower(host: str, port: int, insecure: bool) -> None:
     """Run Flower, the view of the workers.
 
-    Set ATTRIBUTION_FLOWER_AUTH to user:password. Without it Flower runs on a loopback address only, open to anyone on
-    this machine, and with its API switched off.
+    Set ATTRIBUTION_FLOWER_AUTH to user:password: whoever gets in can stop workers. Without a password it starts only on
+    a loopback address and only with --insecure, open to anyone on this machine, and with its API switched off.
     """
     auth = read_secret(AUTH)
     user, _, password = auth.partition(":")
     if auth and (not (user and password) or "," in auth):
         raise click.UsageError(f"{AUTH} must be user:password, without a comma.")
-    if not auth and not _is_loopback(host):
+    if not auth and not (insecure and _is_loopback(host)):
         raise click.UsageError(
-            f"Flower can stop workers, so it needs a password on {host}: set {AUTH} to user:password, "
-            "or listen on a loopback address."
+            f"Flower can stop workers, so it needs a password: set {AUTH} to user:password. On a loopback address"
+            " --insecure starts it without."
         )
     # In the environment, not on the command line, which every user of the machine can read.
     environment = {"FLOWER_BASIC_AUTH": auth} if auth else {}
-    become_celery("flower", f"--address={host}", f"--port={port}", "--logging=warning", environment=environment)
+    become_celery(
+        "flower",
+        f"--conf={_CONFIG}",
+        f"--address={host}",
+        f"--port={port}",
+        "--logging=warning",
+        environment=environment,
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -21,6 +21,7 @@ from tasks.messages import cut_call
 from tasks.reasons import Reason
 from worker import metrics
 from worker.app import app
+from worker.exposition import outcomes_so_far
 from worker.stream_consumer import Claimed, Entry, StreamConsumer
 from worker.streams import EVENTS, MESSAGES
 
@@ -271,4 +272,10 @@ def drain_events() -> str:
         if ctx.pace.slowed:
             break  # the next tick takes the next few
     batch_log.tell_rest(now=True)
-    return str(drained)
+    return f"{drained}{_so_far()}"
+
+
+def _so_far() -> str:
+    """Say what the drain processes, which do the steady work and are no task, have done: Flower shows nothing else."""
+    words = ", ".join(f"{outcome} {count:,}" for outcome, count in sorted(outcomes_so_far().items()) if count)
+    return f"; this worker so far: {words}" if words else ""

@@ -29,7 +29,12 @@ class Up:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.flower_port = free_port()
-        options = [f"--state-dir={state}", f"--port={free_port()}", f"--flower-port={self.flower_port}"]
+        options = [
+            f"--state-dir={state}",
+            f"--port={free_port()}",
+            f"--flower-port={self.flower_port}",
+            f"--metrics-port={free_port()}",
+        ]
         self.output = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cli", "up", *options],

@@ -99,9 +99,10 @@ def test_a_server_that_is_down_is_one_sentence() -> None:
 
 def test_flower_is_not_opened_to_a_network_without_a_password() -> None:
     for environment in ({}, {"ATTRIBUTION_FLOWER_AUTH": "user:"}, {"ATTRIBUTION_FLOWER_AUTH": "password"}):
-        done = attribution("flower", "--host=0.0.0.0", **environment)
-        assert done.returncode == 2
-        assert "ATTRIBUTION_FLOWER_AUTH" in done.stderr
+        for options in (["--host=0.0.0.0"], ["--host=0.0.0.0", "--insecure"], []):
+            done = attribution("flower", *options, **environment)
+            assert done.returncode == 2
+            assert "ATTRIBUTION_FLOWER_AUTH" in done.stderr
 
 
 def test_a_taken_port_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
@@ -115,7 +116,8 @@ def test_a_taken_port_is_named_with_the_option_that_changes_it(tmp_path: Path) -
 
 def test_a_stack_that_is_in_use_is_one_sentence(tmp_path: Path) -> None:
     with StateFolder(tmp_path).owned():
-        done = attribution("up", "--port", "15001", "--flower-port", "15002", "--state-dir", str(tmp_path))
+        ports = ("--port", "15001", "--flower-port", "15002", "--metrics-port", "15003")
+        done = attribution("up", *ports, "--state-dir", str(tmp_path))
     assert done.returncode == 1
     assert f"already in use by process {os.getpid()}" in done.stderr
     assert "Traceback" not in done.stderr
