@@ -13,6 +13,8 @@ from benchmarks.load import fill_stream
 from benchmarks.servers import Lost, Servers, expect, wait_until
 from worker.streams import EVENTS, GROUP, MESSAGES
 
+#: What a drain process runs.
+DRAIN: Final = "tasks.drainer"
 #: Seconds between two looks at what is left: a hundred a second cost the drain nothing that can be measured.
 _GLANCE_SECONDS: Final = 0.01
 #: Seconds without progress after which a drain counts as stuck.
@@ -28,10 +30,11 @@ def time_drain(
     stream: str,
     processes: int,
     settings: Mapping[str, str] | None = None,
+    command: str = DRAIN,
 ) -> float:
     """Drain a copy of the stream ``prepared`` as ``stream``, and return the entries acknowledged per second.
 
-    ``settings`` are added to the environment of the drain processes.
+    ``settings`` are added to the environment of the drain processes, which run the module ``command``.
 
     The clock is to see neither the start of the processes nor the filling of the stream, which takes longer than
     draining it. So the processes are started on empty streams, and when all wait in a blocking read, the prepared
@@ -41,7 +44,7 @@ def time_drain(
     Raises:
         Lost: an entry was left, or a process ended.
     """
-    with idle_drains(servers, client, database_url, processes, settings):
+    with idle_drains(servers, client, database_url, processes, settings, command):
         started = time.perf_counter()
         client.copy(prepared, stream, replace=True)
         rate = _entries_per_second(client, stream, client.xlen(prepared), started)
@@ -56,6 +59,7 @@ def idle_drains(
     database_url: str,
     processes: int,
     settings: Mapping[str, str] | None = None,
+    command: str = DRAIN,
 ) -> Iterator[None]:
     """Have ``processes`` drain processes running, which wait for the first entry of either stream."""
     for stream in (EVENTS, MESSAGES):
@@ -63,7 +67,7 @@ def idle_drains(
     with ExitStack() as running:
         for number in range(processes):
             running.enter_context(
-                servers.process(f"drain-{number}", "tasks.drainer", database_url=database_url, settings=settings)
+                servers.process(f"drain-{number}", command, database_url=database_url, settings=settings)
             )
         wait_for_readers(client, processes)
         yield

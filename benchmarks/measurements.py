@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from benchmarks import drain, growth, latency, park, receiver, release, results, tracking
+from benchmarks import drain, growth, latency, park, receiver, release, results, tracking, watching
 from benchmarks.bench import Bench
 from benchmarks.report import Figure
 
@@ -18,4 +18,5 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Bench], list[Figure]]]] = {
     "f": park.measure,
     "g": results.measure,
     "h": growth.measure,
+    "i": watching.measure,
 }

@@ -21,6 +21,7 @@ LETTERS = {
     "f": "growth of the park",
     "g": "results and archive",
     "h": "growth of the store",
+    "i": "being watched",
 }
 
 
