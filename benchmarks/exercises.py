@@ -64,13 +64,14 @@ def _act(of_message: int, engagement_type: str = "view") -> EngagementEvent:
         engagement_context="https://www.example.com" if engagement_type == "click" else None,
         user_agent=None,
         uncounted=None,
+        recipient=None,
         link_campaign=None,
         link_subscriber=None,
     )
 
 
 def _report(of_message: int) -> DeliveryEvent:
-    return DeliveryEvent(*_act(of_message, "report")[:8], "Delivered", None, None, None, "example.net")
+    return DeliveryEvent(*_act(of_message, "report")[:8], "Delivered", None, None, None, "example.net", None)
 
 
 def _record(conn: Connection, messages: Sequence[int]) -> None:

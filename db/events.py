@@ -84,7 +84,7 @@ class _Side:
 
 def _compared(own: Sequence[str]) -> dict[str, str]:
     """Return the columns in which a duplicate may contradict what we hold: what Azure said, not what we made of it."""
-    said = [column for column in own if column not in ("uncounted", "bounce_type")]
+    said = [column for column in own if column not in ("uncounted", "bounce_type", "recipient")]
     return {
         "incoming_columns": ", ".join(f"i.{column}" for column in said),
         "stored_columns": ", ".join(f"e.{column}" for column in said),
@@ -117,12 +117,12 @@ _INCOMING = load_queries("incoming.sql")
 _DELIVERIES = _Side(
     "azure_delivery_events",
     "incoming_deliveries",
-    ["status", "status_reason", "delivery_status_details", "bounce_type", "recipient_domain"],
+    ["status", "status_reason", "delivery_status_details", "bounce_type", "recipient_domain", "recipient"],
 )
 _ENGAGEMENTS = _Side(
     "azure_engagement_events",
     "incoming_engagements",
-    ["engagement_type", "engagement_context", "user_agent", "uncounted"],
+    ["engagement_type", "engagement_context", "user_agent", "uncounted", "recipient"],
     linked=["link_campaign", "link_subscriber"],
 )
 

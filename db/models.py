@@ -37,8 +37,9 @@ class Key(StrEnum):
 class EngagementEvent(NamedTuple):
     """An open or a click, as Azure reported it.
 
-    ``uncounted`` is why it is no act of interest, if that shows already. ``link_campaign`` and ``link_subscriber`` are
-    the UUIDs in listmonk's tracked link, if it was such a link that was clicked.
+    ``uncounted`` is why it is no act of interest, if that shows already. ``recipient`` is whom the mail went to, if
+    that is kept. ``link_campaign`` and ``link_subscriber`` are the UUIDs in listmonk's tracked link, if it was such
+    a link that was clicked.
     """
 
     event_key: bytes
@@ -53,6 +54,7 @@ class EngagementEvent(NamedTuple):
     engagement_context: str | None
     user_agent: str | None
     uncounted: str | None
+    recipient: str | None
     link_campaign: bytes | None
     link_subscriber: bytes | None
 
@@ -73,6 +75,7 @@ class DeliveryEvent(NamedTuple):
     delivery_status_details: str | None
     bounce_type: str | None
     recipient_domain: str | None
+    recipient: str | None
 
 
 class TrackedMessage(NamedTuple):

@@ -120,6 +120,7 @@ def _events(name: str, *kind: SchemaItem) -> Table:
         Column("header_campaign", Text),
         Column("header_subscriber", Text),
         Column("run_id", Integer),
+        Column("recipient", Text),
         CheckConstraint("state <> 'attributed' OR campaign_id IS NOT NULL", name=f"{name}_attributed_has_campaign"),
     )
     waiting = "state <> 'attributed' AND {} IS NOT NULL"
@@ -222,6 +223,13 @@ campaign_counts = Table(
     ),
 )
 
+closed_campaigns = Table(
+    "attribution_closed_campaigns",
+    metadata,
+    Column("campaign_id", Integer, primary_key=True, autoincrement=False),
+    Column("closed_at", _INSTANT, nullable=False, server_default=_NOW),
+)
+
 campaign_people = Table(
     "attribution_campaign_people",
     metadata,
@@ -269,6 +277,13 @@ quarantine = Table(
     Column("received_at", _INSTANT),
     Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
     CheckConstraint("kind IN ('event', 'message')", name="attribution_quarantine_kind_check"),
+)
+
+erased = Table(
+    "attribution_erased",
+    metadata,
+    Column("key", Uuid, primary_key=True),
+    Column("erased_at", _INSTANT, nullable=False, server_default=_NOW),
 )
 
 native_marks = Table(
@@ -350,7 +365,7 @@ runs = Table(
     Column("summary", JSONB),
     Column("started_at", _INSTANT, nullable=False, server_default=_NOW),
     Column("finished_at", _INSTANT),
-    CheckConstraint("kind IN ('replay', 'import', 'backfill', 'repair')", name="attribution_runs_kind_check"),
+    CheckConstraint("kind IN ('replay', 'import', 'backfill', 'repair', 'erase')", name="attribution_runs_kind_check"),
     CheckConstraint("state IN ('running', 'finished', 'undone')", name="attribution_runs_state_check"),
 )
 

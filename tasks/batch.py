@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
@@ -81,6 +81,10 @@ class Pipeline(Protocol[_Rows]):
         """Turn bytes into rows, without I/O and without raising."""
         ...
 
+    def hide(self, body: bytes) -> bytes:
+        """Return bytes that cannot be read as they may be kept."""
+        ...
+
     def record(self, engine: Engine, rows: _Rows) -> Drained:
         """Write the rows in one transaction, and after its commit settle what it left unsettled."""
         ...
@@ -113,7 +117,7 @@ def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows
         state = sqlstate_of(culprit)
         deleted = state == FOREIGN_KEY_VIOLATION
         reason = Reason.CAMPAIGN_OR_SUBSCRIBER_DELETED if deleted else Reason.REFUSED_BY_DATABASE
-        return set_aside(engine, pipeline.kind, bodies, reason, state or type(culprit).__name__)
+        return set_aside(engine, pipeline, bodies, reason, state or type(culprit).__name__)
     middle = len(bodies) // 2
     drained = work(pipeline, engine, bodies[:middle])
     drained += work(pipeline, engine, bodies[middle:])
@@ -129,12 +133,16 @@ def _may_lie_in_the_batch(error: Exception, bodies: int) -> bool:
     return state == UNIQUE_VIOLATION or (state == QUERY_CANCELED and bodies > 1)
 
 
-def set_aside(engine: Engine, kind: str, bodies: Sequence[Body], reason: Reason, detail: str | None) -> Drained:
+def set_aside(
+    engine: Engine, pipeline: Pipeline[Any], bodies: Sequence[Body], reason: Reason, detail: str | None
+) -> Drained:
     """Quarantine ``bodies`` whole, in a transaction of its own."""
+    kind = pipeline.kind
+    parts = [malformed(kind, reason, detail, pipeline.hide(body.body), *body[1:]) for body in bodies]
 
     def keep() -> None:
         with engine.begin() as conn:
-            quarantine(conn, [malformed(kind, reason, detail, *body) for body in bodies])
+            quarantine(conn, parts)
 
     patiently(keep)
     _log.error("quarantined %d %s bodies whole: %s (%s)", len(bodies), kind, reason, detail)

@@ -17,6 +17,7 @@ from tasks.batch import Pipeline
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
 from tasks.pace import Pace
+from tasks.recipients import Recipients, make_recipients
 from worker import metrics
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
@@ -33,6 +34,7 @@ class Context:
     results: Results
     pipelines: Mapping[str, Pipeline[Any]]
     pace: Pace
+    recipients: Recipients
 
 
 def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Results:
@@ -50,10 +52,12 @@ def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Res
 def make_context(settings: WorkerSettings) -> Context:
     """Build a context. Nothing connects before it is used."""
     results = make_results(settings)
+    recipients = make_recipients(settings)
     archived = settings.archive_retention > timedelta(0)
     return Context(
         settings=settings,
         results=results,
+        recipients=recipients,
         pace=Pace(settings),
         engine=create_engine(
             settings.database_url.get_secret_value(),
@@ -62,11 +66,12 @@ def make_context(settings: WorkerSettings) -> Context:
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
-            MESSAGES: MessagePipeline(tracked_via="stream", results=results, archived=archived),
+            MESSAGES: MessagePipeline(tracked_via="stream", results=results, recipients=recipients, archived=archived),
             EVENTS: EventPipeline(
                 first_wait=settings.park_schedule[0],
                 jitter=settings.park_jitter_percent / 100,
                 results=results,
+                recipients=recipients,
                 archived=archived,
             ),
         },

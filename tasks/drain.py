@@ -158,7 +158,7 @@ def retire_exhausted(
         try:
             elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + APART_TRIES else []
             if len(elements) < 2:
-                retired = set_aside(engine, pipeline.kind, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
+                retired = set_aside(engine, pipeline, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
                 metrics.count_outcomes(retired)
                 drained += retired
             else:

@@ -23,8 +23,9 @@ from sqlalchemy.pool import NullPool
 
 from db.engine import create_engine
 from tasks.batch import Body, set_aside
-from tasks.messages import CALL
+from tasks.messages import CALL, MessagePipeline
 from tasks.reasons import Reason
+from tasks.recipients import make_recipients
 from tasks.track import FIELDS, encode
 from worker.queues import TRACKING
 from worker.settings import WorkerSettings
@@ -87,6 +88,7 @@ def _quarantine(settings: WorkerSettings, bodies: Sequence[bytes]) -> None:
     engine = create_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
     try:
         now = datetime.now(UTC)
-        set_aside(engine, "message", [Body(body, None, now) for body in bodies], Reason.DELIVERED_TOO_OFTEN, None)
+        pipeline = MessagePipeline(tracked_via="celery", recipients=make_recipients(settings))
+        set_aside(engine, pipeline, [Body(body, None, now) for body in bodies], Reason.DELIVERED_TOO_OFTEN, None)
     except SQLAlchemyError as error:
         _log.error("they are lost: PostgreSQL did not take them either (%s)", type(error).__name__)

@@ -52,6 +52,10 @@ _decode_details: Callable[[Raw], str | _StatusDetails | None]
 _decode_details = msgspec.json.Decoder(str | _StatusDetails | None).decode
 
 
+def _nobody(_recipient: str | None) -> None:
+    """Keep nothing of a recipient."""
+
+
 @dataclass(slots=True)
 class Parsed:
     """What one or more bodies held. ``ignored`` counts well-formed events of types that we do not follow.
@@ -74,11 +78,13 @@ def parse_body(
     entry_id: str | None,
     received_at: datetime,
     bounces: BounceRules = NO_BOUNCES,
+    recipient: Callable[[str | None], str | None] = _nobody,
 ) -> None:
     """Add the events and the malformed parts of one request body to ``parsed``. Never raises.
 
     One bad event holds back neither the rest of its body nor the rest of the batch. A body with more elements than any
-    of Event Grid's is kept whole, and not looked into. ``received_at`` is when Redis took the body.
+    of Event Grid's is kept whole, and not looked into. ``received_at`` is when Redis took the body; ``recipient`` says
+    what is kept of an event's recipient.
     """
     try:
         parts = read_body(body)
@@ -92,9 +98,9 @@ def parse_body(
         try:
             event = part if isinstance(part, WireEvent) else read_part(part)
             if (event.event_type or event.type) == ENGAGEMENT_REPORT:
-                parsed.engagements.append(_engagement(event, event.data, received_at))
+                parsed.engagements.append(_engagement(event, event.data, received_at, recipient))
             else:
-                parsed.deliveries.append(_delivery(event, event.data, received_at, bounces))
+                parsed.deliveries.append(_delivery(event, event.data, received_at, bounces, recipient))
         except Ignored:
             parsed.ignored += 1
         except Refused as refused:
@@ -110,8 +116,12 @@ def malformed(
     kind: str, reason: Reason, detail: str | None, body: bytes, entry_id: str | None, received_at: datetime
 ) -> Malformed:
     """Wrap bytes for the quarantine, under a key that the same bytes will have again."""
-    content_key = blake2b(body, digest_size=16, person=kind.encode()).digest()
-    return Malformed(content_key, kind, reason.value, detail, body, entry_id, received_at)
+    return Malformed(content_key(kind, body), kind, reason.value, detail, body, entry_id, received_at)
+
+
+def content_key(kind: str, body: bytes) -> bytes:
+    """Return the 16 bytes by which the same malformed bytes are known again."""
+    return blake2b(body, digest_size=16, person=kind.encode()).digest()
 
 
 def event_key(source: str, event_id: str) -> bytes:
@@ -130,7 +140,9 @@ def _source_digest(source: str) -> blake2b:
     return blake2b(source.casefold().encode() + b"\0", digest_size=16)
 
 
-def _engagement(event: WireEvent, data: WireData, received_at: datetime) -> EngagementEvent:
+def _engagement(
+    event: WireEvent, data: WireData, received_at: datetime, recipient: Callable[[str | None], str | None]
+) -> EngagementEvent:
     kind = _text(data.engagement_type, "engagementType") or _text(data.engagement, "engagementType")
     if not kind:
         raise Refused(Reason.FIELD_INVALID, "data.engagementType")
@@ -143,12 +155,19 @@ def _engagement(event: WireEvent, data: WireData, received_at: datetime) -> Enga
         context,
         _text(data.user_agent, "userAgent"),
         uncounted_because(kind, context),
+        recipient(data.recipient),
         link.campaign.bytes if link else None,
         link.subscriber.bytes if link else None,
     )
 
 
-def _delivery(event: WireEvent, data: WireData, received_at: datetime, bounces: BounceRules) -> DeliveryEvent:
+def _delivery(
+    event: WireEvent,
+    data: WireData,
+    received_at: datetime,
+    bounces: BounceRules,
+    recipient: Callable[[str | None], str | None],
+) -> DeliveryEvent:
     status = _text(data.status, "status")
     if not status:
         raise Refused(Reason.FIELD_INVALID, "data.status")
@@ -160,6 +179,7 @@ def _delivery(event: WireEvent, data: WireData, received_at: datetime, bounces: 
         _text(details, "deliveryStatusDetails"),
         bounces.type_of(status, reason),
         _domain(data.recipient),
+        recipient(data.recipient),
     )
 
 

@@ -16,8 +16,9 @@ from db.quarantine import quarantine
 from db.results import Results
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
-from tasks.eventgrid import Parsed, parse_body
+from tasks.eventgrid import Parsed, content_key, parse_body
 from tasks.patience import patiently
+from tasks.recipients import Recipients
 from tasks.settling import settle
 from worker.json_parts import split_parts
 
@@ -34,22 +35,42 @@ class EventPipeline:
     """What is done to events.
 
     ``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``. ``run_id`` is
-    the run that brings the events, if it is not the stream. ``archived`` says whether bodies are kept for a replay.
+    the run that brings the events, if it is not the stream. ``recipients`` says how those are written down, and
+    ``archived`` whether bodies are kept for a replay.
     """
 
     first_wait: timedelta
     jitter: float
     results: Results = field(default_factory=Results)
     run_id: int | None = None
+    recipients: Recipients = field(default_factory=Recipients)
     archived: bool = False
     kind: str = "event"
 
     def parse(self, bodies: Sequence[Body]) -> EventRows:
-        """Read every body; what cannot be read is among the result's malformed parts."""
+        """Read every body, its recipients hidden; what cannot be read is among the result's malformed parts."""
+        recipients = self.recipients
+        bodies = [Body(recipients.hide(body), entry_id, received_at) for body, entry_id, received_at in bodies]
         parsed = Parsed()
         for body, entry_id, received_at in bodies:
-            parse_body(body, parsed, entry_id=entry_id, received_at=received_at, bounces=self.results.bounces)
+            parse_body(
+                body,
+                parsed,
+                entry_id=entry_id,
+                received_at=received_at,
+                bounces=self.results.bounces,
+                recipient=recipients.kept,
+            )
+        parsed.malformed = [
+            part._replace(body=hidden, content_key=content_key(self.kind, hidden))
+            for part in parsed.malformed
+            for hidden in [self.hide(part.body)]
+        ]
         return EventRows(parsed, pack(bodies) if self.archived else None)
+
+    def hide(self, body: bytes) -> bytes:
+        """Return bytes that are no events as they may be kept."""
+        return self.recipients.hide_loosely(body)
 
     def record(self, engine: Engine, rows: EventRows) -> Drained:
         """Write events and malformed parts in one transaction; after its commit, re-check what is unsettled.

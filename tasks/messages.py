@@ -22,6 +22,7 @@ from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
 from tasks.patience import patiently
 from tasks.reasons import Reason
+from tasks.recipients import Recipients
 from tasks.settling import settle
 from worker.messages import Tracking, are_no_trackings, parse_trackings, split_trackings
 
@@ -46,17 +47,19 @@ class Messages:
 class MessagePipeline:
     """What is done to send-trackings.
 
-    ``tracked_via`` is the door, as it is stored with each message; ``archived`` says whether bodies are kept for a
-    replay.
+    ``tracked_via`` is the door, as it is stored with each message; ``recipients`` says how those are written down, and
+    ``archived`` whether bodies are kept for a replay.
     """
 
     tracked_via: str
     results: Results = field(default_factory=Results)
+    recipients: Recipients = field(default_factory=Recipients)
     archived: bool = False
     kind: str = "message"
 
     def parse(self, bodies: Sequence[Body]) -> Messages:
-        """Read every body; what cannot be read is among the result's malformed parts."""
+        """Read every body, its recipients hidden; what cannot be read is among the result's malformed parts."""
+        bodies = [Body(self.hide(body), entry_id, received_at) for body, entry_id, received_at in bodies]
         rows = Messages(packed=pack(bodies) if self.archived else None)
         for body in bodies:
             for tracking in parse_trackings(body.body):
@@ -67,6 +70,10 @@ class MessagePipeline:
                     part = malformed(self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:])
                     rows.malformed.append(part)
         return rows
+
+    def hide(self, body: bytes) -> bytes:
+        """Return a call as it may be kept: mailers may name people under any key."""
+        return self.recipients.hide_loosely(body)
 
     def record(self, engine: Engine, rows: Messages) -> Drained:
         """Write the messages in one transaction, and after its commit release the events that waited for them.

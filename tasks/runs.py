@@ -16,6 +16,7 @@ from tasks.batch import Drained, Pipeline
 from tasks.context import make_results
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
+from tasks.recipients import make_recipients
 from worker.settings import WorkerSettings
 
 
@@ -55,13 +56,15 @@ def conclude(run: Run, summary: Mapping[str, Any]) -> None:
 def pipelines_of(settings: WorkerSettings, run_id: int | None, *, dry_run: bool = False) -> dict[str, Pipeline[Any]]:
     """Return the pipelines of a run, by the kind of their bodies. The events they write carry ``run_id``."""
     results = make_results(settings, _NoResults if dry_run else Results)
+    recipients = make_recipients(settings)
     return {
-        "message": MessagePipeline(tracked_via="replay", results=results),
+        "message": MessagePipeline(tracked_via="replay", results=results, recipients=recipients),
         "event": EventPipeline(
             first_wait=settings.park_schedule[0],
             jitter=settings.park_jitter_percent / 100,
             results=results,
             run_id=run_id,
+            recipients=recipients,
         ),
     }
 

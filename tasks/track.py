@@ -53,7 +53,7 @@ def _track(task: Task[..., str], trackings: Any) -> str:
     When that does not work out, for whatever reason, the trackings move to their stream.
     """
     ctx = context()
-    pipeline = MessagePipeline(tracked_via="celery", results=ctx.results)
+    pipeline = MessagePipeline(tracked_via="celery", results=ctx.results, recipients=ctx.recipients)
     try:
         drained = work(pipeline, ctx.engine, [Body(encode(trackings), task.request.id, datetime.now(UTC))])
     except Exception as error:  # SoftTimeLimitExceeded included

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_unknown
+from celery.signals import setup_logging, task_unknown, worker_ready
 
 from worker import kombu_guard, task_metrics  # noqa: F401 - task_metrics hears Celery's signals
 from worker.celery_logs import restrain_celery
@@ -52,3 +52,13 @@ def _say_what_is_unknown(name: str, **_signal: Any) -> None:
     """A mailer newer or older than this worker asks for a task that it does not have: see `tasks.dropped`."""
     _log.error("a mailer asked for a task that this version does not have; deploy worker and mailer together",
                extra={"task": name})  # fmt: skip
+
+
+@worker_ready.connect
+def _say_that_nobody_is_kept(**_signal: Any) -> None:
+    settings = WorkerSettings.read()
+    if settings.recipients == "hash" and settings.recipient_key is None:
+        _log.warning(
+            "recipients are not kept, not even as hashes: ATTRIBUTION_RECIPIENT_KEY is not set, so nobody will be found"
+            " by address when asking to be erased; see docs/privacy.md"
+        )

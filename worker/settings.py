@@ -24,6 +24,9 @@ EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
 #: Shortest secret that we accept, in characters: 16 random ones are beyond guessing over HTTP.
 SHORTEST_SECRET = 16
 
+#: Shortest key of pseudonyms, in characters: it must not be guessed from a stolen table and a list of addresses.
+SHORTEST_KEY = 32
+
 #: A delivery report's status, or the beginning of an enhanced SMTP status, and the type of bounce that it is.
 _BOUNCE_RULE = re.compile(r"(?:[A-Za-z]+|[245](?:\.(?:\d{1,3}|\*)){1,2}):(?:hard|soft|complaint)")
 
@@ -283,10 +286,50 @@ class WorkerSettings(CommonSettings):
         " status, or by the beginning of the enhanced SMTP status. The first that fits decides; a status that is not"
         " named here is no bounce, whatever its code.",
     )
+    recipients: Literal["hash", "plain"] = Field(
+        "hash",
+        description="How a recipient's address is stored: as a keyed hash, or as it came. Without a key there is no"
+        " hash either, and recipients are not kept at all.",
+    )
+    recipient_key: SecretStr | None = Field(
+        None,
+        description="Key of those hashes, at least 32 characters. Keep it for good, and away from backups: what was"
+        " hashed with another is not found by its address any more.",
+    )
     archive_retention: Duration = Field(
         timedelta(days=14),
         ge=timedelta(0),
-        description="How long the bodies of drained batches are kept as they came, for a replay. 0 keeps none.",
+        description="How long the bodies of drained batches are kept, for a replay. 0 keeps none.",
+    )
+    event_retention: Duration | None = Field(
+        None,
+        ge=timedelta(days=30),
+        description="Age at which the events and messages of a campaign in which nothing has happened since are"
+        " removed; its numbers stay. They are kept for ever if it is not set.",
+    )
+    parked_retention: Duration = Field(
+        timedelta(days=90),
+        ge=timedelta(days=1),
+        description="How long events that have expired, and were never attributed, are kept.",
+    )
+    quarantine_retention: Duration = Field(
+        timedelta(days=90), ge=timedelta(days=1), description="How long bytes that could not be read are kept."
+    )
+    webhook_retention: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(days=1),
+        description="How long a batch for the webhook that was given up is kept for an operator to retry.",
+    )
+    journal_retention: Duration = Field(
+        timedelta(days=365),
+        ge=timedelta(days=1),
+        description="How long a backfill or repair that is finished can be undone.",
+    )
+    erased_retention: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(days=2),
+        description="How long hashes of what was erased are kept, so that a redelivery does not bring it back. Event"
+        " Grid delivers again for a day.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address on which a worker serves its metrics.")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Port on which it does. With 0 it serves none.")
@@ -310,6 +353,13 @@ class WorkerSettings(CommonSettings):
     split_lists = field_validator(
         "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", mode="before"
     )(_split)
+
+    @field_validator("recipient_key")
+    @classmethod
+    def _is_strong(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
+            raise ValueError(f"it is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`")
+        return key
 
     @field_validator("webhook_url")
     @classmethod
@@ -345,6 +395,15 @@ class WorkerSettings(CommonSettings):
     def _webhook_is_signed(self) -> Self:
         if self.webhook_url and not self.webhook_secrets:
             raise ValueError("posts to ATTRIBUTION_WEBHOOK_URL must be signed: set ATTRIBUTION_WEBHOOK_SECRETS")
+        return self
+
+    @model_validator(mode="after")
+    def _events_outlive_their_bodies(self) -> Self:
+        if self.event_retention is not None and self.event_retention <= max(self.archive_retention, self.park_deadline):
+            raise ValueError(
+                "ATTRIBUTION_EVENT_RETENTION must be longer than ATTRIBUTION_ARCHIVE_RETENTION and"
+                " ATTRIBUTION_PARK_DEADLINE, or a replay would bring back what was removed"
+            )
         return self
 
     @field_validator("bounce_types")

@@ -17,6 +17,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_deliveries (
     delivery_status_details text,
     bounce_type text,
     recipient_domain text,
+    recipient text,
     header_campaign_id integer,
     header_subscriber_id integer
 ) ON COMMIT DELETE ROWS;
@@ -35,6 +36,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_engagements (
     engagement_context text,
     user_agent text,
     uncounted text,
+    recipient text,
     link_campaign uuid,
     link_subscriber uuid,
     header_campaign_id integer,

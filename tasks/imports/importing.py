@@ -71,6 +71,7 @@ class _Adopting:
         self.kind = events.kind
         self.parse = events.parse
         self.split = events.split
+        self.hide = events.hide
 
     def record(self, engine: Engine, rows: EventRows) -> Drained:
         parsed = rows.parsed

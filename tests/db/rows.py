@@ -37,6 +37,7 @@ def click(
         engagement_context="https://www.example.com/offer",
         user_agent="Mozilla/5.0",
         uncounted=None,
+        recipient=None,
         link_campaign=None,
         link_subscriber=None,
     )._replace(**fields)
@@ -52,6 +53,7 @@ def report(
         delivery_status_details=None,
         bounce_type=None,
         recipient_domain=None,
+        recipient=None,
     )._replace(**fields)
 
 

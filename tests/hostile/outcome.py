@@ -77,6 +77,8 @@ class Running:
             "ATTRIBUTION_BODY_TIMEOUT": "5",
             "ATTRIBUTION_REDIS_TIMEOUT": "30",
             "ATTRIBUTION_LOG_LEVEL": "DEBUG",
+            # What is kept is compared with what was sent, byte for byte.
+            "ATTRIBUTION_RECIPIENTS": "plain",
             # Of this corpus nearly everything is bad: the drain would rightly slow down and wait for an operator.
             "ATTRIBUTION_ALARM_SHARE_PERCENT": "100",
         }

@@ -64,11 +64,11 @@ def test_autogenerate_leaves_listmonks_tables_alone(old_database: MakeDatabase, 
 def test_worker_can_tell_a_database_that_is_not_migrated(empty_database_url: str) -> None:
     assert current(empty_database_url) is None
     assert not is_current(empty_database_url)
-    with pytest.raises(DatabaseNotMigrated, match=r"was never migrated, .* needs 0003\. Run `attribution migrate`\."):
+    with pytest.raises(DatabaseNotMigrated, match=r"was never migrated, .* needs 0004\. Run `attribution migrate`\."):
         require_current(empty_database_url)
     upgrade(empty_database_url)
     require_current(empty_database_url)
-    assert current(empty_database_url) == "0003"
+    assert current(empty_database_url) == "0004"
 
 
 def test_database_of_a_newer_release_will_do(database_url: str) -> None:
@@ -115,7 +115,7 @@ def test_alembics_own_command_migrates_and_refuses_to_go_back(empty_database_url
     assert is_current(empty_database_url)
     refused = alembic("downgrade", "base")
     assert refused.returncode != 0
-    assert "There is no downgrade from 0003" in refused.stdout + refused.stderr
+    assert "There is no downgrade from 0004" in refused.stdout + refused.stderr
     assert is_current(empty_database_url)
 
 

@@ -55,6 +55,7 @@ def test_a_click_is_read_whole() -> None:
         engagement_context="https://www.example.com/offer",
         user_agent="Mozilla/5.0",
         uncounted=None,
+        recipient=None,
         link_campaign=None,
         link_subscriber=None,
     )

@@ -1,0 +1,221 @@
+"""Recipients: an address in a body is replaced by a pseudonym before anything is parsed, packed or stored. Pure.
+
+What is parsed is what is archived, so a replay reads what was read the first time. The pseudonym has the shape of an
+address, keeps the domain, and is its own pseudonym: the same body comes out however often it goes through here.
+
+A recipient is known by the keys that name one. Each other occurrence of that address in its body is replaced as well,
+in any letter case, JSON-escaped, and percent-encoded once or more often; a Message-ID never, for it is what events are
+attributed by. Everything here is linear in the body, whatever a stranger has put into it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from worker.settings import WorkerSettings
+
+#: What pseudonyms begin with, and where there is no key, all that stands for a recipient.
+HASHED: Final = "hashed-"
+HIDDEN: Final = "hidden-recipient"
+
+_PSEUDONYM: Final = re.compile(rb"hashed-([0-9a-f]{32})(?=@|\Z)")
+_KEY: Final = b'"recipient'
+_VALUE: Final = re.compile(rb'"recipient[a-z_-]*+"\s*+:\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)', re.DOTALL)
+#: Keys under which other programs name recipients, and what follows: a list, a string, or what stands bare.
+_LOOSE: Final = re.compile(
+    rb"""(?<![a-z])(?:recipients?|rcpt|to|cc|bcc|e-?mail|address)(?:[_-]?[a-z]+)?\\?["']?\s*+[:=]\s*+"""
+    rb"""(\[[^\]]{0,10000}+|\\?"[^"\\]{0,2000}+|'[^'\\]{0,2000}+|[^\s"'\[{,&]{1,500}+)"""
+)
+_ADDRESS: Final = re.compile(rb"""[^\s@"'<>()\[\],;:\\=]{1,255}+@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+""")
+_AT: Final = re.compile(rb"@|%(?:25){0,3}40")
+_LABEL: Final = rb"[a-z0-9\x80-\xff-]{1,63}+"
+_DOMAIN: Final = re.compile(_LABEL + rb"(?:\." + _LABEL + rb"){0,10}+")
+_AT_DOMAIN: Final = re.compile(rb"@" + _DOMAIN.pattern)
+#: Read backwards from the @: what no address goes beyond; and within it, behind what one may begin, the last few.
+_BEFORE: Final = re.compile(rb"""[^\s@"<>()\[\],;:\\]{1,300}""")
+_WITHIN: Final = re.compile(rb"[=&?#/|'{}*!$^`~+]|%(?:25){0,3}[0-9a-f]{2}")
+_BEGINNINGS: Final = 6
+#: What JSON writes behind a backslash for white space.
+_WHITE: Final = frozenset((b"b", b"f", b"n", b"r", b"t"))
+_ID: Final = re.compile(rb'"[a-z_-]{0,30}message[_-]?id\\?"\s*:\s*\\?"\s*<?\s*\Z')
+_ID_REACH: Final = 80
+_ESCAPED: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u([0-9a-fA-F]{4})")
+_HASHED: Final = HASHED.encode()
+_HIDDEN: Final = HIDDEN.encode()
+_MADE: Final = (_HASHED, _HIDDEN)
+
+#: Where an address stands in a body, and what takes its place.
+_Named = tuple[int, int, bytes]
+
+
+class Recipients:
+    """How recipients are written down: as pseudonyms made with ``key``, as nobody without one, or ``plain``.
+
+    Any thread may call it.
+    """
+
+    def __init__(self, *, plain: bool = False, key: str | None = None) -> None:
+        self.plain = plain
+        # A key may be longer than what the hash takes.
+        secret = blake2b(key.encode(), digest_size=32, person=b"recipients").digest() if key else None
+        self._hash = blake2b(digest_size=16, key=secret) if secret else None
+
+    def hash_of(self, address: str) -> str | None:
+        """Return what is stored for ``address``, in any letter case: 32 hexadecimal digits; None without a key."""
+        return self._hash_of(normalise_address(address).encode())
+
+    def _hash_of(self, address: bytes) -> str | None:
+        if self._hash is None:
+            return None
+        digest = self._hash.copy()
+        digest.update(address)
+        return digest.hexdigest()
+
+    def kept(self, recipient: str | None) -> str | None:
+        """Return what the column `recipient` of an event is to hold, given its body's as it was after `hide`."""
+        if not recipient or "@" not in recipient or "\0" in recipient:
+            return None
+        if pseudonym := _PSEUDONYM.match(recipient.encode()):
+            return pseudonym[1].decode()
+        if self.plain:
+            return normalise_address(recipient)
+        return None if recipient.startswith(HIDDEN) else self.hash_of(recipient)
+
+    def hide(self, body: bytes) -> bytes:
+        """Return ``body`` with each recipient that its events name replaced, wherever he is named in it."""
+        return body if self.plain else self._hide(body, _recipients)
+
+    def hide_loosely(self, body: bytes) -> bytes:
+        """Do the same for bytes of any kind: recipients are looked for under all keys that may name one."""
+        return body if self.plain else self._hide(body, _anybody)
+
+    def _hide(self, body: bytes, find: Callable[[bytes], Iterator[tuple[int, int]]]) -> bytes:
+        if b"\\" in body and b"\\u" in body:
+            body = _ESCAPED.sub(_unescape, body)
+        lowered = body.lower()
+        people: dict[bytes, bytes] = {}
+        named: list[_Named] = []
+        for start, end in find(lowered):
+            address = lowered[start:end]
+            instead = people.get(address)
+            if instead is None:
+                instead = people[address] = self._instead(address)
+            named.append((start, end, instead))
+        if not named:
+            return body
+        if not _are_all(lowered, named, people):
+            named = sorted({*named, *_named_elsewhere(lowered, people)})
+        if len(named) == 1:
+            start, end, instead = named[0]
+            return body[:start] + instead + body[end:]
+        pieces: list[bytes] = []
+        done = 0
+        for start, end, instead in named:
+            if start >= done:
+                pieces += body[done:start], instead
+                done = end
+        return b"".join((*pieces, body[done:]))
+
+    def _instead(self, address: bytes) -> bytes:
+        """Return the pseudonym of an address in lower case."""
+        at = address.rindex(b"@")
+        if address.startswith(_MADE) and (_PSEUDONYM.match(address) or address[:at] == _HIDDEN):
+            return address
+        if not address.isascii():
+            address = normalise_address(address.decode(errors="replace")).encode()
+            at = address.rindex(b"@")
+        hashed = self._hash_of(address)
+        return (_HASHED + hashed.encode() if hashed else _HIDDEN) + address[at:]
+
+
+def make_recipients(settings: WorkerSettings) -> Recipients:
+    """Return how recipients are to be written down, by the settings."""
+    key = settings.recipient_key
+    return Recipients(plain=settings.recipients == "plain", key=key.get_secret_value() if key else None)
+
+
+def normalise_address(address: str) -> str:
+    """Return an address in the one spelling that is hashed and compared: without case, blanks and brackets."""
+    return address.strip().removeprefix("<").removesuffix(">").strip().casefold()
+
+
+def _recipients(lowered: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the recipients of well-formed events and trackings stand."""
+    at = lowered.find(_KEY)
+    while at >= 0:
+        value = _VALUE.match(lowered, at)
+        if value is None:
+            at += len(_KEY)
+        else:
+            start, at = value.span(1)
+            if _ADDRESS.fullmatch(lowered, start, at):
+                yield start, at
+            else:
+                for address in _ADDRESS.finditer(lowered, start, at):
+                    yield address.span()
+        at = lowered.find(_KEY, at)
+
+
+def _anybody(lowered: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where anything stands that may be a recipient."""
+    for value in _LOOSE.finditer(lowered):
+        for address in _ADDRESS.finditer(lowered, *value.span(1)):
+            if not _is_message_id(lowered, address.start()):
+                yield address.span()
+
+
+def _are_all(lowered: bytes, named: list[_Named], people: dict[bytes, bytes]) -> bool:
+    """Tell at little cost of a usual body that its recipients are named nowhere but where they were found."""
+    if b"%" in lowered and (b"%40" in lowered or b"%2540" in lowered or b"%252540" in lowered):
+        return False
+    if len(named) == 1:
+        (address,) = people
+        return lowered.count(address[address.rindex(b"@") :]) == 1
+    domains = {address[address.rindex(b"@") :] for address in people}
+    return sum(map(domains.__contains__, _AT_DOMAIN.findall(lowered))) == len(named)
+
+
+def _named_elsewhere(lowered: bytes, people: dict[bytes, bytes]) -> Iterator[_Named]:
+    """Yield where else any of ``people`` are named: plainly, or percent-encoded."""
+    domains = {address.rpartition(b"@")[2] for address in people}
+    for at in _AT.finditer(lowered):
+        domain = _DOMAIN.match(lowered, at.end())
+        if not domain or domain[0] not in domains:
+            continue
+        before = _BEFORE.match(lowered[max(0, at.start() - 300) : at.start()][::-1])
+        if not before:
+            continue
+        start = at.start() - before.end()
+        run = lowered[start : at.start()]
+        escape = lowered[start - 1 : start] == b"\\" and run[:1] in _WHITE  # `\nada@…`: the n is none of the address
+        for begin in [0, *([1] if escape else []), *[each.end() for each in _WITHIN.finditer(run)][-_BEGINNINGS:]]:
+            instead = people.get(_decoded(run[begin:]) + b"@" + domain[0])
+            if instead is not None:
+                if not _is_message_id(lowered, start):
+                    yield start + begin, domain.end(), instead.replace(b"@", at[0])
+                break
+
+
+def _is_message_id(lowered: bytes, start: int) -> bool:
+    """Tell whether what begins there is the value of a key that names a message."""
+    return _ID.search(lowered, max(0, start - _ID_REACH), start) is not None
+
+
+def _decoded(local: bytes) -> bytes:
+    for _ in range(4):
+        if b"%" not in local:
+            break
+        local = unquote_to_bytes(local).lower()
+    return local
+
+
+def _unescape(escaped: re.Match[bytes]) -> bytes:
+    """Return a character in place of JSON's escape of it, where JSON means the same by both."""
+    code = int(escaped[2], 16)
+    if code < 0x20 or code in (0x22, 0x5C) or 0xD800 <= code < 0xE000:
+        return escaped[0]
+    return escaped[1] + chr(code).encode()
