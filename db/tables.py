@@ -228,6 +228,8 @@ closed_campaigns = Table(
     metadata,
     Column("campaign_id", Integer, primary_key=True, autoincrement=False),
     Column("closed_at", _INSTANT, nullable=False, server_default=_NOW),
+    Column("closed_by", BigInteger, nullable=False),
+    Column("emptied_at", _INSTANT),
 )
 
 campaign_people = Table(

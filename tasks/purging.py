@@ -1,48 +1,91 @@
-"""The purge: archived bodies older than their retention are removed, and tallies that no alarm counts any more."""
+"""The purge: whatever has been kept for as long as its class is to be kept is removed, a few rows at a time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
 from db.archive import purge
 from db.drift import purge_tallies
+from db.purging import (
+    close_campaigns,
+    purge_closed,
+    purge_erased,
+    purge_expired,
+    purge_journal,
+    purge_quarantine,
+    purge_webhooks,
+)
 from tasks.context import Context, context
 from tasks.patience import patiently
 from worker.app import app
 
-#: Rows removed in one transaction. At full load each is half a megabyte.
+#: Rows removed in one transaction. At full load each of the archive is half a megabyte.
 PURGE_LIMIT = 200
-#: Longest run, well below Celery's time limit. What is left is the next run's.
+#: Longest run of one class, well below Celery's time limit for all of them. What is left is the next run's.
 PURGE_RUN = timedelta(seconds=20)
 #: How long tallies are kept: twice the longest window of an alarm.
 TALLIES_KEPT = timedelta(days=2)
-#: Tallies removed in one transaction. They are small.
-_TALLIES_LIMIT = 5000
+#: Small rows removed in one transaction.
+SMALL_LIMIT = 2000
+_LIMIT_SECONDS = 600
+
+#: Removes up to so many rows, and tells how many there were.
+Remove = Callable[[Connection, int], int]
 
 
-@app.task(name="purge_archive")
+@app.task(name="purge", soft_time_limit=_LIMIT_SECONDS, time_limit=_LIMIT_SECONDS + 60)
+def purge_all() -> str:
+    """Remove what has been kept for long enough. Safe when run twice at once."""
+    return _purge_all()
+
+
+def _purge_all() -> str:
+    removed = {name: count for name, count in purge_classes(context()) if count}
+    return ", ".join(f"{name} {count}" for name, count in removed.items()) or "nothing to purge"
+
+
+@app.task(name="purge_archive", soft_time_limit=_LIMIT_SECONDS, time_limit=_LIMIT_SECONDS + 60)
 def purge_archive() -> str:
-    """Remove what the archive has kept for long enough, and old tallies. Safe when run twice at once."""
-    ctx = context()
-    purged = purge_older(ctx)
-    purge_counted(ctx)
-    return f"purged {purged}" if purged else "nothing to purge"
+    """Do the same by the name that the beat of the release before still calls it by."""
+    return _purge_all()
 
 
-def purge_older(ctx: Context) -> int:
-    """Remove rows older than the retention, a few in each transaction; return how many."""
-    older_than = _now(ctx) - ctx.settings.archive_retention
-    return _in_pieces(ctx, PURGE_LIMIT, lambda conn, limit: purge(conn, older_than, limit=limit))
+def purge_classes(ctx: Context) -> Iterator[tuple[str, int]]:
+    """Purge one class after the other, each for its time at most; yield its name and how many rows were removed."""
+    now = _now(ctx)
+    settings = ctx.settings
+
+    def older(keep: Callable[..., int], retention: timedelta) -> Remove:
+        return lambda conn, limit: keep(conn, now - retention, limit=limit)
+
+    yield "archive", _in_pieces(ctx, PURGE_LIMIT, older(purge, settings.archive_retention))
+    yield "quarantine", _in_pieces(ctx, PURGE_LIMIT, older(purge_quarantine, settings.quarantine_retention))
+    yield "expired", _in_pieces(ctx, SMALL_LIMIT, older(purge_expired, settings.parked_retention))
+    yield "webhooks", _in_pieces(ctx, SMALL_LIMIT, older(purge_webhooks, settings.webhook_retention))
+    yield "journal", _in_pieces(ctx, SMALL_LIMIT, older(purge_journal, settings.journal_retention))
+    yield "erased", _in_pieces(ctx, SMALL_LIMIT, older(purge_erased, settings.erased_retention))
+    yield "tallies", _in_pieces(ctx, SMALL_LIMIT, older(purge_tallies, TALLIES_KEPT))
+    if settings.event_retention is not None:
+        yield "campaigns closed", _in_pieces(ctx, SMALL_LIMIT, older(close_campaigns, settings.event_retention))
+        yield "events", _purge_events(ctx, now, settings.event_retention)
 
 
-def purge_counted(ctx: Context) -> int:
-    """Remove tallies that no alarm counts any more; return how many."""
-    older_than = _now(ctx) - TALLIES_KEPT
-    return _in_pieces(ctx, _TALLIES_LIMIT, lambda conn, limit: purge_tallies(conn, older_than, limit=limit))
+def _purge_events(ctx: Context, now: datetime, retention: timedelta) -> int:
+    """Remove rows of closed campaigns until none may go, or the time is over."""
+
+    def remove_some() -> int | None:
+        with ctx.engine.begin() as conn:
+            return purge_closed(conn, now - retention, age=retention, limit=SMALL_LIMIT)
+
+    removed = 0
+    until = time.monotonic() + PURGE_RUN.total_seconds()
+    while time.monotonic() < until and (some := patiently(remove_some)) is not None:
+        removed += some
+    return removed
 
 
 def _now(ctx: Context) -> datetime:
@@ -55,7 +98,7 @@ def _now(ctx: Context) -> datetime:
     return min(datetime.now(UTC), patiently(ask))
 
 
-def _in_pieces(ctx: Context, limit: int, remove: Callable[[Connection, int], int]) -> int:
+def _in_pieces(ctx: Context, limit: int, remove: Remove) -> int:
     def remove_some() -> int:
         with ctx.engine.begin() as conn:
             return remove(conn, limit)

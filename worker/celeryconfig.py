@@ -25,6 +25,7 @@ task_routes = {
     "track_message": {"queue": TRACKING},
     "track_messages": {"queue": TRACKING},
     "sweep_parked": {"queue": MAINTENANCE},
+    "purge": {"queue": MAINTENANCE},
     "purge_archive": {"queue": MAINTENANCE},
     "count_campaigns": {"queue": MAINTENANCE},
     "detect_rewrites": {"queue": MAINTENANCE},
@@ -84,7 +85,7 @@ beat_schedule = {
     "sweep": {"task": "sweep_parked", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},
     "count": {"task": "count_campaigns", "schedule": Interval(10.0), "options": {"expires": 30.0}},
     "measure": {"task": "measure", "schedule": Interval(15.0), "options": {"expires": 30.0}},
-    "purge": {"task": "purge_archive", "schedule": Interval(3600.0), "options": {"expires": 3600.0}},
+    "purge": {"task": "purge", "schedule": Interval(3600.0), "options": {"expires": 3600.0}},
     "rewrites": {"task": "detect_rewrites", "schedule": Interval(300.0), "options": {"expires": 600.0}},
     "watch": {"task": "watch_native", "schedule": Interval(_sweep_seconds), "options": {"expires": 5 * _sweep_seconds}},
 }

@@ -8,9 +8,12 @@ CREATE TABLE IF NOT EXISTS attribution_erased (
 );
 
 -- Campaigns whose rows are being removed, being old, or are gone. Their numbers stay as they were.
+-- `closed_by` is the transaction that said so: while an older one is open, it may take something away unknowingly.
 CREATE TABLE IF NOT EXISTS attribution_closed_campaigns (
     campaign_id int PRIMARY KEY,
-    closed_at   timestamptz NOT NULL DEFAULT now()
+    closed_at   timestamptz NOT NULL DEFAULT now(),
+    closed_by   bigint NOT NULL,
+    emptied_at  timestamptz
 );
 
 -- One more kind of runs. The rows that are there are of the old ones, and are checked while others go on.

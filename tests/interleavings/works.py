@@ -68,7 +68,7 @@ def count(_player: Player) -> None:
 
 def purge(_player: Player) -> None:
     """Remove old bodies from the archive, as beat has it done."""
-    purging.purge_archive.run()
+    purging.purge_all.run()
 
 
 def alarm(_player: Player) -> None:

@@ -373,7 +373,7 @@ def test_engagements_that_lose_their_message_id_alarm_with_their_keys_and_slow_n
 
 
 def test_tallies_that_are_old_or_of_the_future_are_purged(ctx: Context, redis_client: redis.Redis) -> None:
-    from tasks.purging import purge_counted
+    from tasks.purging import purge_classes
 
     drain(ctx, redis_client, good(1))
     look(ctx)
@@ -382,5 +382,5 @@ def test_tallies_that_are_old_or_of_the_future_are_purged(ctx: Context, redis_cl
         "INSERT INTO attribution_tallies (counted_at, events, malformed, unknown, engagements, without_id)"
         " SELECT now() + days * interval '1 day', 1, 0, 0, 0, 0 FROM unnest(ARRAY[-3, -3, 1]) AS days",
     )
-    assert purge_counted(ctx) == 3
+    assert dict(purge_classes(ctx))["tallies"] == 3
     assert execute(ctx, "SELECT count(*) AS tallies FROM attribution_tallies")[0]["tallies"] == 1

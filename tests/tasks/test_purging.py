@@ -1,4 +1,4 @@
-"""The purge of the archive, as beat's tick runs it."""
+"""The purge of each class, as beat's tick runs it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tasks.context import Context, make_context
 from worker.settings import WorkerSettings
 
 
-def context(database_url: str, retention: str = "P14D") -> Context:
-    overrides: dict[str, Any] = {"database_url": database_url, "archive_retention": retention}
+def context(database_url: str, retention: str = "P14D", **settings: Any) -> Context:
+    overrides: dict[str, Any] = {"database_url": database_url, "archive_retention": retention, **settings}
     return make_context(WorkerSettings(**overrides))
 
 
@@ -25,6 +25,10 @@ def archive(ctx: Context, *ages: timedelta) -> None:
     with ctx.engine.begin() as conn:
         for age in ages:
             keep(conn, "event", pack([Body(b"{}", None, datetime.now(UTC) - age)]))
+
+
+def purged(ctx: Context) -> dict[str, int]:
+    return dict(purging.purge_classes(ctx))
 
 
 def count(ctx: Context) -> int:
@@ -35,8 +39,8 @@ def count(ctx: Context) -> int:
 def test_bodies_are_kept_for_as_long_as_the_setting_says(database_url: str) -> None:
     ctx = context(database_url)
     archive(ctx, timedelta(days=15), timedelta(days=14, minutes=1), timedelta(days=13, hours=23), timedelta(0))
-    assert purging.purge_older(ctx) == 2
-    assert purging.purge_older(ctx) == 0
+    assert purged(ctx)["archive"] == 2
+    assert purged(ctx)["archive"] == 0
     assert count(ctx) == 2
     ctx.engine.dispose()
 
@@ -50,14 +54,14 @@ def test_a_clock_that_is_ahead_removes_nothing_early(database_url: str, monkeypa
     ctx = context(database_url)
     archive(ctx, timedelta(days=1))
     monkeypatch.setattr(purging, "datetime", Ahead)
-    assert purging.purge_older(ctx) == 0
+    assert purged(ctx)["archive"] == 0
     ctx.engine.dispose()
 
 
 def test_a_retention_of_zero_removes_what_an_earlier_one_kept(database_url: str) -> None:
     ctx = context(database_url, "0")
     archive(ctx, timedelta(days=3), timedelta(seconds=1))
-    assert purging.purge_older(ctx) == 2
+    assert purged(ctx)["archive"] == 2
     ctx.engine.dispose()
 
 
@@ -67,7 +71,7 @@ def test_what_is_more_than_one_transaction_takes_is_removed_in_several(
     monkeypatch.setattr(purging, "PURGE_LIMIT", 3)
     ctx = context(database_url)
     archive(ctx, *[timedelta(days=20)] * 8)
-    assert purging.purge_older(ctx) == 8
+    assert purged(ctx)["archive"] == 8
     assert count(ctx) == 0
     ctx.engine.dispose()
 
@@ -79,6 +83,6 @@ def test_a_run_that_takes_too_long_leaves_the_rest_to_the_next(
     monkeypatch.setattr(purging, "PURGE_RUN", timedelta(0))
     ctx = context(database_url)
     archive(ctx, timedelta(days=20))
-    assert purging.purge_older(ctx) == 0
+    assert purged(ctx)["archive"] == 0
     assert count(ctx) == 1
     ctx.engine.dispose()

@@ -40,6 +40,7 @@ def test_the_tasks_are_exactly_these_so_that_a_renamed_one_is_noticed(celeryconf
         "detect_rewrites",
         "measure",
         "drain_events",
+        "purge",
         "purge_archive",
         "count_campaigns",
         "send_webhooks",

@@ -1,0 +1,102 @@
+-- What has been kept for long enough. Each removes the oldest of its kind, a few at a time, so that no transaction is long;
+-- SKIP LOCKED: two purges share the rows, and neither waits for whoever is using one.
+
+-- name: purge_expired
+-- {events} is one of the two event tables. Whoever releases an event at this moment has it locked, and it is attributed.
+DELETE FROM {events}
+ WHERE id IN (SELECT id FROM {events}
+               WHERE state <> 'attributed' AND state = 'expired' AND expired_at < :older_than
+               ORDER BY id LIMIT :limit
+                 FOR UPDATE SKIP LOCKED);
+
+-- name: purge_quarantine
+DELETE FROM attribution_quarantine
+ WHERE id IN (SELECT id FROM attribution_quarantine
+               WHERE created_at < :older_than
+               ORDER BY id LIMIT :limit
+                 FOR UPDATE SKIP LOCKED);
+
+-- name: purge_webhooks
+-- Not the one that was answered 410: it keeps everything else from being sent until an operator has seen to that.
+DELETE FROM attribution_webhooks
+ WHERE id IN (SELECT id FROM attribution_webhooks
+               WHERE state = 'given_up' AND failure IS DISTINCT FROM 'gone'
+                 AND coalesce(last_attempt_at, created_at) < :older_than
+               ORDER BY id LIMIT :limit
+                 FOR UPDATE SKIP LOCKED);
+
+-- name: purge_journal
+-- Of runs that are over. What is running may go on, and needs its journal for that.
+DELETE FROM attribution_journal
+ WHERE id IN (SELECT j.id
+                FROM attribution_runs AS r
+                JOIN attribution_journal AS j ON j.run_id = r.id
+               WHERE r.state <> 'running' AND r.finished_at < :older_than
+               ORDER BY j.id LIMIT :limit
+                 FOR UPDATE OF j SKIP LOCKED);
+
+-- name: purge_erased
+DELETE FROM attribution_erased
+ WHERE key IN (SELECT key FROM attribution_erased
+                WHERE erased_at < :older_than
+                ORDER BY key LIMIT :limit
+                  FOR UPDATE SKIP LOCKED);
+
+-- name: close_campaigns
+-- Campaigns in which nothing has happened since, and everything of which has been counted: their numbers are final.
+INSERT INTO attribution_closed_campaigns (campaign_id, closed_by)
+SELECT quiet.campaign_id, CAST(CAST(pg_current_xact_id() AS text) AS bigint)
+  FROM (SELECT k.campaign_id
+          FROM attribution_campaign_counts AS k
+         WHERE NOT EXISTS (SELECT FROM attribution_closed_campaigns AS c WHERE c.campaign_id = k.campaign_id)
+         GROUP BY k.campaign_id
+        HAVING (max(k.last_at) < :older_than) IS NOT FALSE) AS quiet
+ WHERE NOT EXISTS (SELECT FROM attribution_count_changes AS n WHERE n.campaign_id = quiet.campaign_id)
+   AND NOT EXISTS (SELECT FROM azure_message_tracking AS t
+                    WHERE t.sent_at >= :older_than AND t.campaign_id = quiet.campaign_id)
+   AND NOT EXISTS (SELECT FROM azure_message_tracking AS t
+                    WHERE t.sent_at IS NULL AND t.created_at >= :older_than AND t.campaign_id = quiet.campaign_id)
+ ORDER BY quiet.campaign_id
+ LIMIT :limit
+ON CONFLICT (campaign_id) DO NOTHING;
+
+-- name: find_closed
+-- A closed campaign whose rows may go. Whatever was under way when it was closed has ended (a day, for a database that was
+-- restored counts its transactions anew), and nothing is left to be counted of it: a recount needs the rows. A late act is
+-- counted like any other, and its row goes when it is as old.
+SELECT c.campaign_id
+  FROM attribution_closed_campaigns AS c
+ WHERE (c.closed_by < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)
+        OR c.closed_at < now() - interval '1 day')
+   AND NOT EXISTS (SELECT FROM attribution_count_changes AS n WHERE n.campaign_id = c.campaign_id)
+   AND (c.emptied_at IS NULL
+        OR EXISTS (SELECT FROM attribution_campaign_counts AS k
+                    WHERE k.campaign_id = c.campaign_id AND k.last_at > c.closed_at AND k.last_at > c.emptied_at - CAST(:age AS interval)
+                      AND k.last_at < :older_than))
+ ORDER BY c.campaign_id
+ LIMIT 1
+   FOR UPDATE OF c SKIP LOCKED;
+
+-- name: purge_closed
+-- {table} is one of the three that are counted, {happened_at} when what its rows tell of took place. By campaign with the
+-- index for look-ups, where it has one.
+DELETE FROM {table}
+ WHERE id IN (SELECT id FROM {table}
+               WHERE campaign_id = CAST(:campaign_id AS integer) AND {happened_at} < :older_than
+               ORDER BY id LIMIT :limit
+                 FOR UPDATE SKIP LOCKED)
+RETURNING id;
+
+-- name: purge_incidents
+DELETE FROM attribution_incidents WHERE kind = :kind AND subject_id = ANY(CAST(:subject_ids AS bigint[]));
+
+-- name: forget_people
+-- Their number stays. A reader who comes back after that is counted once more.
+DELETE FROM attribution_campaign_people
+ WHERE (campaign_id, fact, person) IN (SELECT campaign_id, fact, person FROM attribution_campaign_people
+                                        WHERE campaign_id = CAST(:campaign_id AS integer)
+                                        ORDER BY campaign_id, fact, person LIMIT :limit
+                                          FOR UPDATE SKIP LOCKED);
+
+-- name: mark_emptied
+UPDATE attribution_closed_campaigns SET emptied_at = now() WHERE campaign_id = CAST(:campaign_id AS integer);
