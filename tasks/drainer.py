@@ -29,6 +29,7 @@ from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
 from tasks.pace import SLOW_SECONDS
 from worker import metrics
+from worker.error_tracking import start_error_tracking
 from worker.errors import AttributionError
 from worker.logs import configure_logs
 from worker.settings import WorkerSettings
@@ -170,6 +171,7 @@ def main() -> None:
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)
     try:
+        start_error_tracking(settings, "drain")
         check_servers(settings)
     except (AttributionError, DatabaseNotMigrated, RedisError, SQLAlchemyError) as error:
         raise SystemExit(f"The drain does not start. {error}") from None

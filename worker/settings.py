@@ -96,6 +96,13 @@ class CommonSettings(_Settings):
         " terminal reads them.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    sentry_dsn: SecretStr | None = Field(
+        None, description="Where errors and incidents are told, without a word of people: the DSN of a Sentry project."
+    )
+    sentry_environment: str = Field("production", min_length=1, max_length=64, description="What Sentry shows beside.")
+    sentry_traces_percent: float = Field(
+        0, ge=0, le=100, description="Share of requests and tasks whose durations are told to Sentry."
+    )
 
     @field_validator("redis_url", "broker_url", check_fields=False)
     @classmethod

@@ -8,6 +8,8 @@ Every key of ours in Redis:
 ``attribution:messages``  stream; an entry is one call of a mailer. Fields: ``body``, JSON: one send-tracking, an array
                           of them, or one a line; ``request``, if the receiver has written it. Any mailer that has a
                           Redis client may write it.
+``attribution:told:…``    strings; each says that an incident, or a scheduled task's run, was told to Sentry, so that no
+                          other process tells it again. They expire after a minute or an hour.
 ``attribution:probe``     string; written once a second to learn whether Redis takes writes. It expires a minute after
                           the last receiver stopped. Nobody reads it.
 ``attribution:measured``  string, JSON; what the task `measure` found last, for the metrics.
@@ -38,3 +40,5 @@ CONSUMER: Final = "drain"
 PROBE: Final = "attribution:probe"
 #: What was measured for the metrics.
 MEASURED: Final = "attribution:measured"
+#: Where it is said what was told already, with a name behind it.
+TOLD: Final = "attribution:told:"
