@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine
 
@@ -19,9 +19,13 @@ from tasks.messages import MessagePipeline
 from tasks.pace import Pace
 from tasks.recipients import Recipients, make_recipients
 from worker import metrics
+from worker.error_tracking import report
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
 from worker.streams import EVENTS, MESSAGES
+
+#: The kind of incident that two keys make of which each names another campaign or reader.
+_DISAGREE: Final = "keys_disagree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,15 @@ def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Res
         personal_parameters=frozenset(settings.personal_parameters),
         bounces=BounceRules(settings.bounce_types),
         webhook=settings.webhook_url is not None,
-        noticed=metrics.INCIDENTS.labels("keys_disagree").inc,
+        noticed=_note_disagreements,
         wrote=metrics.count_listmonk_rows,
     )
+
+
+def _note_disagreements(clicks: int) -> None:
+    metrics.INCIDENTS.labels(_DISAGREE).inc(clicks)
+    sentence = "clicks name another campaign or reader by their link than by their message"
+    report(_DISAGREE, sentence, counts={"clicks": clicks})
 
 
 def make_context(settings: WorkerSettings) -> Context:

@@ -15,6 +15,7 @@ from db.outbox import count_unsent, count_webhooks
 from db.parking import count_waiting
 from db.reporting import measure_accuracy
 from tasks.context import Context, context
+from tasks.population_alert import report_population
 from worker import metrics
 from worker.app import app
 from worker.exposition import Samples, keep_measured
@@ -60,6 +61,7 @@ def take_measures(ctx: Context) -> Measured:
     with connect(settings.redis_url.get_secret_value()) as client:
         measured |= measure_streams(client, (EVENTS, MESSAGES))
         keep_measured(client, measured)
+    report_population(measured, least=settings.alarm_least)
     return measured
 
 

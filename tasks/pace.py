@@ -25,6 +25,7 @@ from tasks.batch import Body, Drained
 from tasks.drift import MOST_KEPT, Name, Seen, look
 from tasks.eventgrid import Parsed
 from worker import metrics
+from worker.error_tracking import report
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Pace:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_SECONDS
-        told: list[tuple[int, str]] = []
+        told: list[tuple[str, int, str]] = []
         new: list[tuple[str, str]] = []
         raised: list[str] = []
         names = self._seen.names - self._learnt
@@ -109,7 +110,7 @@ class Pace:
             drift.keep_tally(conn, tally, seen.malformed)
 
     def _judge(
-        self, conn: Connection, kind: str, alarm: Alarm | None, now: datetime, told: list[tuple[int, str]]
+        self, conn: Connection, kind: str, alarm: Alarm | None, now: datetime, told: list[tuple[str, int, str]]
     ) -> list[str]:
         """Raise or end one alarm; return its kind if it was raised, and add to ``told`` what there is to log."""
         rule = self._rule
@@ -124,16 +125,16 @@ class Pace:
             reasons = drift.add_up_reasons(conn, since) if kind == POISON else {}
             details = {"since": now.isoformat()} | self._details(kind, tally, reasons, now)
             if drift.open_alarm(conn, kind, alarm.number + 1 if alarm else 1, details):
-                told.append((logging.ERROR, raised_sentence(kind, tally, reasons, slows=bool(rule.slows_for))))
+                told.append((kind, logging.ERROR, raised_sentence(kind, tally, reasons, slows=bool(rule.slows_for))))
                 return [kind]
         elif verdict is Verdict.RAISE_AGAIN and alarm is not None:
             details = {"since": now.isoformat(), "ended_at": None, "ended_by": None, "times": alarm.times + 1}
             if drift.open_again(conn, alarm, details):
-                told.append((logging.WARNING, f"the alarm {kind} is on again, for the {alarm.times + 1}th time"))
+                told.append((kind, logging.WARNING, f"the alarm {kind} is on again, for the {alarm.times + 1}th time"))
         elif verdict is Verdict.END and alarm is not None:
             details = {"ended_at": now.isoformat(), "ended_by": "itself"}
             if drift.end_alarm(conn, alarm, details):
-                told.append((logging.WARNING, f"the alarm {kind} has ended: of the newest events few are such"))
+                told.append((kind, logging.WARNING, f"the alarm {kind} has ended: of the newest events few are such"))
         return []
 
     def _details(self, kind: str, tally: Tally, reasons: dict[str, int], now: datetime) -> dict[str, Any]:
@@ -144,9 +145,11 @@ class Pace:
             return details | {"malformed": tally.malformed, "unknown": tally.unknown, "reasons": reasons}
         return details | {"keys": list(self._seen.keys_without_id)}
 
-    def _tell(self, told: list[tuple[int, str]], new: list[tuple[str, str]], raised: list[str]) -> None:
-        for level, sentence in told:
-            _log.log(level, "%s; see `attribution incidents`", sentence)
+    def _tell(self, told: list[tuple[str, int, str]], new: list[tuple[str, str]], raised: list[str]) -> None:
+        for kind, level, sentence in told:
+            _log.log(level, "%s; see `attribution incidents`", sentence, extra={"incident": kind})
+            if level == logging.ERROR:
+                report(kind, sentence, counts={})
         for kind in raised:
             metrics.INCIDENTS.labels(kind).inc()
         if new:
@@ -154,7 +157,9 @@ class Pace:
             keys = sorted(name for kind, name in new if kind.endswith("_key"))
             others = sorted({kind.replace("_", " ") for kind, _ in new if not kind.endswith("_key")})
             words = ([f"keys {', '.join(keys[:_MOST_SAID])}"] if keys else []) + [f"a new {each}" for each in others]
-            _log.error("Azure sends what this release does not know: %s; see `attribution incidents`", "; ".join(words))
+            sentence = f"Azure sends what this release does not know: {'; '.join(words)}"
+            _log.error("%s; see `attribution incidents`", sentence, extra={"incident": DRIFT})
+            report(DRIFT, sentence, counts={"names": len(new)})
 
     def _heed(self, alarms: dict[str, Alarm | None], now: datetime) -> None:
         alarm = alarms[POISON]

@@ -10,6 +10,7 @@ from db.suspicion import Candidate, Spans, Suspicion
 from tasks.context import Context, context
 from worker import metrics
 from worker.app import app
+from worker.error_tracking import report
 from worker.message_id import would_be_replaced
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def detect(ctx: Context, spans: Spans) -> tuple[int, int]:
         noted = note(conn, {each.report.row: _details(each) for each in suspicions})
     if noted:
         metrics.INCIDENTS.labels(KIND).inc(noted)
+        report(KIND, "delivery reports look as if ACS had replaced Message-IDs", counts={"reports": noted})
         _log.warning("%d delivery reports look as if ACS had replaced Message-IDs; see `attribution incidents`", noted)
     if withdrawn:
         _log.info("%d suspicions of a replaced Message-ID turned out otherwise", withdrawn)
