@@ -17,9 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Program:
-    """``attribution NAME …`` as a process group of its own."""
+    """``attribution NAME …`` as a process group of its own; of another ``checkout``, if it is to be another release."""
 
-    def __init__(self, name: str, *options: str, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, *options: str, environment: Mapping[str, str], folder: Path, checkout: Path = ROOT
+    ) -> None:
         self.log_path = folder / f"{name}-{os.urandom(3).hex()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -30,7 +32,7 @@ class Program:
                     "ATTRIBUTION_METRICS_PORT": "0",
                     **environment,
                 },
-                cwd=ROOT,
+                cwd=checkout,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
