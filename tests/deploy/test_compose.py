@@ -13,7 +13,6 @@ import pytest
 import redis
 import yaml
 
-from cli.flower import AUTH as FLOWER_AUTH
 from cli.main import COMMANDS
 from tests.conftest import MakeRedis
 from tests.deploy.compose import (
@@ -30,10 +29,10 @@ from tests.deploy.compose import (
     size,
     strings,
 )
-from worker.drain_keeper import STOP_SECONDS
+from tests.deploy.expected import seconds_to_end, settings_of
 from worker.errors import RedisUnsafe
 from worker.redis_checks import check_redis, require_safe_redis
-from worker.settings import ReceiverSettings, WorkerSettings
+from worker.settings import WorkerSettings
 
 #: Names of variables whose value opens something.
 SECRET = re.compile(r"PASSWORD|SECRET|AUTH(?!_MODE)|_URL|KEY|DSN|TOKEN")
@@ -51,13 +50,6 @@ KNOWN = {
         "GF_PLUGINS_PREINSTALL_DISABLED",
     },
 }
-
-
-def settings_of(name: str) -> set[str]:
-    """Return the variables that a service of ours reads."""
-    read_by = {"receiver": ReceiverSettings}.get(name, WorkerSettings)
-    settings = {f"ATTRIBUTION_{field.upper()}" for field in read_by.model_fields}
-    return settings | {FLOWER_AUTH} if name == "flower" else settings
 
 
 def test_it_is_the_whole_system() -> None:
@@ -260,11 +252,9 @@ def test_redis_is_not_killed_before_it_is_full() -> None:
 
 def test_a_worker_has_the_time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTRIBUTION_DATABASE_URL", "postgresql://postgres/attribution")
-    from worker import celeryconfig
-
     minutes, unit = re.fullmatch(r"(\d+)(m)", SERVICES["worker"]["stop_grace_period"]).groups()  # type: ignore[union-attr]
     assert unit == "m"
-    assert int(minutes) * 60 >= celeryconfig.task_time_limit + STOP_SECONDS
+    assert int(minutes) * 60 >= seconds_to_end()
 
 
 def test_redis_is_one_that_the_receiver_accepts() -> None:
