@@ -22,7 +22,7 @@ param communicationServiceName string
 @description('Whether Event Grid is to send. Not before the receiver answers: the handshake would fail.')
 param subscribe bool = false
 
-@description('Whether Event Grid writes dead letters by a managed identity. Where Azure refuses one to the topic of a global resource: false, by the key of the account.')
+@description('Whether Event Grid writes dead letters by a managed identity, or by the key of the account.')
 param deadLettersByIdentity bool = true
 
 @description('Subnet of the environment, if PostgreSQL or Redis are in a virtual network.')
@@ -55,6 +55,10 @@ param eventSecrets string
 @description('Secrets of mailers that post to /messages, with commas between them.')
 @secure()
 param messageSecrets string
+
+@description('Key of the hashes by which recipients are stored. Keep it for good: docs/privacy.md')
+@secure()
+param recipientKey string
 
 @description('user:password of Flower.')
 @secure()
@@ -125,6 +129,7 @@ module worker 'modules/worker.bicep' = {
     redisUrl: redisUrl
     redisAddress: redisAddress
     redisPassword: redisPassword
+    recipientKey: recipientKey
   }
 }
 

@@ -10,6 +10,7 @@ param databaseUrl = readEnvironmentVariable('ATTRIBUTION_DATABASE_URL')
 param redisPassword = readEnvironmentVariable('REDIS_PASSWORD')
 param eventSecrets = readEnvironmentVariable('ATTRIBUTION_EVENT_SECRETS')
 param messageSecrets = readEnvironmentVariable('ATTRIBUTION_MESSAGE_SECRETS')
+param recipientKey = readEnvironmentVariable('ATTRIBUTION_RECIPIENT_KEY')
 
 // The first deployment is without. Once /readyz answers 200: true.
 param subscribe = false

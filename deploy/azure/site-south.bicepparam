@@ -10,6 +10,7 @@ param databaseUrl = az.getSecret('00000000-0000-0000-0000-000000000000', 'south'
 param redisPassword = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'redis-password')
 param eventSecrets = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'event-secrets')
 param messageSecrets = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'message-secrets')
+param recipientKey = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'recipient-key')
 param flowerAuth = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'flower-auth')
 param flower = true
 param maxWorkers = 8

@@ -191,7 +191,7 @@ def test_every_service_comes_up_by_its_command_is_healthy_and_an_event_is_attrib
         assert httpx.get(f"{flower}/api/workers", auth=(user, password)).status_code == 200
 
         made = set(re.findall(r"[0-9a-f]{48}", "".join(file.read_text() for file in site.secrets.iterdir())))
-        assert len(made) == 6  # two of them in several files
+        assert len(made) == 7  # two of them in several files
         for name, service in services.items():
             assert service.stop() in (0, -15), name
             for secret in made:

@@ -32,6 +32,7 @@ def needed_by(command: str) -> set[str]:
             "ATTRIBUTION_EVENT_SECRETS",
             "ATTRIBUTION_MESSAGE_SECRETS",
         },
+        "worker": {"ATTRIBUTION_DATABASE_URL", "ATTRIBUTION_REDIS_URL", "ATTRIBUTION_RECIPIENT_KEY"},
         "flower": {"ATTRIBUTION_DATABASE_URL", "ATTRIBUTION_REDIS_URL", FLOWER_AUTH},
     }
     return needed.get(command, {"ATTRIBUTION_DATABASE_URL", "ATTRIBUTION_REDIS_URL"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 import redis
@@ -23,11 +24,13 @@ from tests.deploy.bicep import (
     resources,
     words,
 )
+from tests.deploy.compose import ROOT
 from tests.deploy.expected import LONG_RUNNING, needed_by, receivers_routes, seconds_to_end, settings_of
 from worker.settings import ReceiverSettings, WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
 from worker.streams import EVENTS, GROUP, MESSAGES
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 APPS = resources("Microsoft.App/containerApps")
 JOBS = resources("Microsoft.App/jobs")
 #: Of what a name tells that its value opens something. A receiver's URL does not.
@@ -241,6 +244,7 @@ def test_a_site_gives_what_is_asked_and_no_secret(site: str) -> None:
             )
         else:
             assert "readEnvironmentVariable" not in value
+    assert given["image"] == f"'{PROJECT['name']}:{PROJECT['version']}'"
     for setting in re.findall(r"^  (\w+): ", text, re.MULTILINE):
         assert setting in settings_of("worker") | settings_of("receiver")
         assert not OPENS.search(setting.replace("_", ""))

@@ -110,6 +110,7 @@ def test_only_who_needs_a_secret_has_it() -> None:
         "attribution_redis_url": {"receiver", *runtime},
         "attribution_event_secrets": {"receiver"},
         "attribution_message_secrets": {"receiver"},
+        "attribution_recipient_key": {"worker"},
         "attribution_flower_auth": {"flower"},
         "grafana_password": {"grafana"},
     }

@@ -18,6 +18,9 @@ param redisUrl string
 @secure()
 param redisPassword string
 
+@secure()
+param recipientKey string
+
 var chosen = [for setting in items(settings): {
   name: setting.key
   value: setting.value
@@ -56,6 +59,10 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'redis-password'
           value: redisPassword
         }
+        {
+          name: 'recipient-key'
+          value: recipientKey
+        }
       ]
     }
     template: {
@@ -82,9 +89,13 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
               secretRef: 'redis-url'
             }
             {
+              name: 'ATTRIBUTION_RECIPIENT_KEY'
+              secretRef: 'recipient-key'
+            }
+            {
               // A changed secret alone makes no new revision, and what runs would go on with the old one.
               name: 'SECRETS_HASH'
-              value: uniqueString(databaseUrl, redisUrl)
+              value: uniqueString(databaseUrl, redisUrl, recipientKey)
             }
           ], chosen)
           resources: {
