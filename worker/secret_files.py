@@ -52,12 +52,22 @@ def nothing_passed_over() -> Iterator[None]:
     Raises:
         SettingsInvalid: a file cannot be read; which one, and why.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
+    # Recorded, not turned into errors: for as long as that takes, it would be so in every thread.
+    with warnings.catch_warnings(record=True) as passed_over:
+        warnings.simplefilter("always", UserWarning)
+        try:
             yield
-    except (SettingsError, OSError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"The settings cannot be used: {_reason(error)}") from None
+        except (SettingsError, OSError, UnicodeDecodeError) as error:
+            raise SettingsInvalid(f"The settings cannot be used: {_reason(error)}") from None
+        except ValueError:
+            if not _of_files(passed_over):
+                raise
+    if found := _of_files(passed_over):
+        raise SettingsInvalid(f"The settings cannot be used: {found[0]}")
+
+
+def _of_files(met: list[warnings.WarningMessage]) -> list[str]:
+    return [said for each in met if "secret file" in (said := str(each.message))]
 
 
 def _reason(error: BaseException) -> str:

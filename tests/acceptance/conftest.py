@@ -65,17 +65,19 @@ def running_stack(start: StartProgram, database_url: str, redis_url: str, redis_
     }
     receiver = start("receiver", **environment)
     worker = start("worker", **environment)
-    eventually(lambda: _assert_said(worker, "ready"), within=30)
+    eventually(lambda: assert_said(worker, "ready"), within=30)
     url = f"http://127.0.0.1:{port}"
-    eventually(lambda: _assert_ready(url), within=30)
+    eventually(lambda: assert_ready(url), within=30)
     return RunningStack(url, EVENT_SECRET, MESSAGE_SECRET, redis_url, database_url, receiver, worker)
 
 
-def _assert_said(program: Program, words: str) -> None:
+def assert_said(program: Program, words: str) -> None:
+    """Look for words in what a program has logged."""
     assert words in program.log, program.log[-2000:]
 
 
-def _assert_ready(url: str) -> None:
+def assert_ready(url: str) -> None:
+    """Ask a receiver whether it takes requests."""
     import httpx
 
     try:

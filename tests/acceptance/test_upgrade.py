@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from simulator import listmonk
-from tests.acceptance.conftest import EVENT_SECRET, MESSAGE_SECRET
+from tests.acceptance.conftest import EVENT_SECRET, MESSAGE_SECRET, assert_ready, assert_said
 from tests.acceptance.programs import ROOT, Program, free_port
 from tests.acceptance.releases import Traffic, check_out, release_before_the_newest_migration, to
 from tests.tasks.streams import backlog
@@ -59,8 +59,8 @@ class Release:
         names = {"receiver": "", "worker": f"worker-{self._port}@%h", "beat": ""}
         for name, hostname in names.items():
             self.running[name] = self.run(name, *([f"--hostname={hostname}"] if hostname else []))
-        eventually(lambda: _assert_said(self.running["worker"], "ready."), within=40)
-        eventually(lambda: _assert_said(self.running["receiver"], str(self._port)), within=20)
+        eventually(lambda: assert_said(self.running["worker"], "ready."), within=40)
+        eventually(lambda: assert_ready(self.url), within=40)
         assert Path(f"/proc/{self.running['worker'].drain_pids()[0]}/cwd").resolve() == self.checkout.resolve()
 
     def stop(self) -> None:
@@ -88,10 +88,6 @@ class Release:
         finally:
             for pid in drains:
                 os.kill(pid, signal.SIGCONT)
-
-
-def _assert_said(program: Program, words: str) -> None:
-    assert words in program.log, program.log[-3000:]
 
 
 def assert_each_once(database_url: str, client: redis.Redis, traffic: Traffic) -> None:

@@ -98,6 +98,13 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(
     assert SECRET not in str(refused.value)
 
 
+def test_a_setting_that_is_required_and_cannot_be_read_is_not_called_missing(folder: Path) -> None:
+    (folder / "attribution_database_url").mkdir()
+    with pytest.raises(SettingsInvalid, match=r"attribution_database_url.* found a directory instead") as refused:
+        WorkerSettings.read()
+    assert "required" not in str(refused.value)
+
+
 def test_the_usual_folder_is_looked_into_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(secret_files, "USUAL", tmp_path)
     assert secrets_folder() == tmp_path
