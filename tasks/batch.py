@@ -63,10 +63,14 @@ class Drained:
 
     def __str__(self) -> str:
         """Say it in a few words for Flower and the log, leaving out what did not happen."""
+        return ", ".join(f"{name} {count}" for name, count in self.counts().items()) or "nothing to do"
+
+    def counts(self) -> dict[str, int]:
+        """Return what happened, by its name, without what did not."""
         counts = {"attributed": sum(self.attributed.values())}
         counts |= {each.name: getattr(self, each.name) for each in fields(self) if each.type == "int"}
         counts["quarantined"] = sum(self.quarantined.values())
-        return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "nothing to do"
+        return {name: count for name, count in counts.items() if count}
 
 
 class Pipeline(Protocol[_Rows]):

@@ -24,6 +24,7 @@ from worker.app import app
 from worker.exposition import outcomes_so_far
 from worker.stream_consumer import Claimed, Entry, StreamConsumer
 from worker.streams import EVENTS, MESSAGES
+from worker.tracing import begun, trace_batch
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +45,15 @@ _ELEMENT_BYTES = 30
 class Batch:
     """Entries of one stream, with their rows where these have been parsed ahead.
 
-    ``long`` says that it is a single call of a mailer, too long to be worked as one.
+    ``long`` says that it is a single call of a mailer, too long to be worked as one. ``parsing`` says when it was
+    parsed, if anybody traces that: from when to when, in nanoseconds since 1970.
     """
 
     stream: str
     entries: Sequence[Entry]
     rows: Any = None
     long: bool = False
+    parsing: tuple[int, int] | None = None
 
 
 def bodies_of(entries: Sequence[Entry]) -> list[Body]:
@@ -95,16 +98,19 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         sqlalchemy.exc.SQLAlchemyError, redis.exceptions.RedisError: the batch could not be recorded, or cut. Its
             entries were handed back and stay pending.
     """
-    started = time.perf_counter()
-    try:
-        with consumer.holding(batch.entries):
-            if batch.long and cut_long_call(consumer, batch.entries[0]):
-                return Drained()
-            drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
-    except (RedisError, SQLAlchemyError):
-        consumer.give_back(batch.entries)
-        raise
-    seconds = time.perf_counter() - started
+    with trace_batch(batch.stream, batch.entries, batch.parsing) as span:
+        started = time.perf_counter()
+        try:
+            with consumer.holding(batch.entries):
+                if batch.long and cut_long_call(consumer, batch.entries[0]):
+                    return Drained()
+                drained = work(pipeline, engine, bodies_of(batch.entries), batch.rows)
+        except (RedisError, SQLAlchemyError):
+            consumer.give_back(batch.entries)
+            raise
+        seconds = time.perf_counter() - started
+        if span is not None:
+            span.set_attributes({f"attribution.{name}": count for name, count in drained.counts().items()})
     metrics.observe_drained(batch.stream, drained, len(batch.entries), seconds)
     if batch.rows is not None:
         observe_latency(batch.rows)
@@ -177,7 +183,9 @@ def parsed(ctx: Context, batch: Batch) -> Batch:
     """Return the batch with its rows; one that is to be cut without, for its parts will be parsed."""
     if batch.long:
         return batch
-    return replace(batch, rows=ctx.pipelines[batch.stream].parse(bodies_of(batch.entries)))
+    began = begun()
+    rows = ctx.pipelines[batch.stream].parse(bodies_of(batch.entries))
+    return replace(batch, rows=rows, parsing=(began, begun()) if began else None)
 
 
 def note_batch(ctx: Context, batch: Batch, drained: Drained) -> None:

@@ -35,6 +35,7 @@ from worker.logs import configure_logs
 from worker.settings import WorkerSettings
 from worker.stream_consumer import Entry
 from worker.streams import MESSAGES
+from worker.tracing import start_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +173,7 @@ def main() -> None:
     configure_logs(settings.log_format, settings.log_level)
     try:
         start_error_tracking(settings, "drain")
+        start_tracing("drain")
         check_servers(settings)
     except (AttributionError, DatabaseNotMigrated, RedisError, SQLAlchemyError) as error:
         raise SystemExit(f"The drain does not start. {error}") from None

@@ -21,6 +21,7 @@ from tasks.patience import patiently
 from tasks.recipients import Recipients
 from tasks.settling import settle
 from worker.json_parts import split_parts
+from worker.tracing import trace_part
 
 
 class EventRows(NamedTuple):
@@ -97,11 +98,14 @@ class EventPipeline:
                     run_id=self.run_id,
                 )
 
-        recorded = patiently(attribute_or_park)
+        with trace_part("record"):
+            recorded = patiently(attribute_or_park)
+        with trace_part("settle"):
+            released = settle(engine, self.results, recorded.unsettled, recorded.engagements)
         return Drained(
             attributed=recorded.attributed,
             parked=recorded.parked,
-            released=settle(engine, self.results, recorded.unsettled, recorded.engagements),
+            released=released,
             duplicates=recorded.duplicates,
             contradictions=recorded.contradictions,
             taught=recorded.taught,

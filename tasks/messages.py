@@ -25,6 +25,7 @@ from tasks.reasons import Reason
 from tasks.recipients import Recipients
 from tasks.settling import settle
 from worker.messages import Tracking, are_no_trackings, parse_trackings, split_trackings
+from worker.tracing import trace_part
 
 _encode = msgspec.json.Encoder().encode
 
@@ -91,13 +92,16 @@ class MessagePipeline:
                 quarantine(conn, [*rows.malformed, *refused])
                 return tracked
 
-        tracked = patiently(track)
+        with trace_part("record"):
+            tracked = patiently(track)
+        with trace_part("settle"):
+            released = settle(engine, self.results, message_ids(rows.messages) | tracked.learned)
         return Drained(
             tracked=tracked.new,
             known=tracked.known,
             completed=tracked.completed,
             refused=len(tracked.refused),
-            released=settle(engine, self.results, message_ids(rows.messages) | tracked.learned),
+            released=released,
             quarantined=dict(Counter(part.reason for part in rows.malformed)),
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_unknown, worker_ready
 
-from worker import celery_errors, kombu_guard, task_metrics  # noqa: F401 - they hear Celery's signals
+from worker import celery_telemetry, kombu_guard, task_metrics  # noqa: F401 - they hear Celery's signals
 from worker.celery_logs import restrain_celery
 from worker.drain_keeper import DrainKeeper
 from worker.logs import configure_logs

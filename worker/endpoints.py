@@ -77,8 +77,10 @@ class _StreamEndpoint(ABC):
         ``name`` is the request's id, which goes onto the stream with its body.
         """
 
-    async def _append(self, stream: str, body: bytes, name: bytes, subscription: bytes | None = None) -> None:
-        entry_id = await self._writer.append(stream, body, name, subscription)
+    async def _append(
+        self, scope: Scope, stream: str, body: bytes, name: bytes, subscription: bytes | None = None
+    ) -> None:
+        entry_id = await self._writer.append(stream, body, name, subscription, scope.get("traceparent"))
         if _log.isEnabledFor(logging.DEBUG):
             said = {"request": name.decode(), "entry": entry_id, "stream": stream, "bytes": len(body)}
             _log.debug("a request is on its stream", extra=said)
@@ -114,7 +116,7 @@ class EventEndpoint(_StreamEndpoint):
                 _log.warning("an Event Grid subscription was deleted", extra={"subscription": _text(subscription)})
             self._watch.require_room(EVENTS)
             body = await self._bodies.read(receive, headers)
-        await self._append(EVENTS, body, name, subscription)
+        await self._append(scope, EVENTS, body, name, subscription)
         return OK
 
     def _answer_options(self, headers: Headers) -> Response:
@@ -146,7 +148,7 @@ class MessageEndpoint(_StreamEndpoint):
         if problems:
             return invalid(problems)
         if trackings:
-            await self._append(MESSAGES, msgspec.json.encode(trackings), name)
+            await self._append(scope, MESSAGES, msgspec.json.encode(trackings), name)
         metrics.MESSAGE_WARNINGS.inc(len(warnings))
         return accepted(len(trackings), warnings)
 

@@ -36,6 +36,8 @@ from worker.redis_checks import require_safe_redis
 from worker.redis_link import RedisLink
 from worker.settings import ReceiverSettings
 from worker.stream_writer import StreamWriter
+from worker.traced_endpoint import TracedEndpoint
+from worker.tracing import is_tracing, start_tracing
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +80,10 @@ def create_receiver(settings: ReceiverSettings) -> Starlette:
     )
     watch = BacklogWatch(link, backlog_limit=settings.backlog_limit, memory_limit_percent=settings.memory_limit_percent)
     writer = StreamWriter(link)
-    events = EventEndpoint(settings, writer, watch)
-    messages = MessageEndpoint(settings, writer, watch)
+    events: ASGIApp = EventEndpoint(settings, writer, watch)
+    messages: ASGIApp = MessageEndpoint(settings, writer, watch)
+    if is_tracing():
+        events, messages = TracedEndpoint(events, "/eventgrid"), TracedEndpoint(messages, "/messages")
 
     async def readyz(_request: Request) -> Response:
         return OK if watch.is_writable else UNAVAILABLE
@@ -143,6 +147,7 @@ def create_app() -> Starlette:
 
 def _create_checked(settings: ReceiverSettings) -> Starlette:
     _track_errors(settings)
+    start_tracing("receiver")
     _tune_garbage_collection()
     try:
         _check_redis(settings)

@@ -37,7 +37,7 @@ _CLAIMED_ENTRIES = (_REPLY_ENTRIES, 32, 2, 1)
 #: How many of the entries that are idle for long are looked at in one go.
 _PENDING_PAGE = 1000
 #: Fields that say where an entry came from, and stay with its parts when it is taken apart.
-_ORIGIN = (b"request", b"subscription")
+_ORIGIN = (b"request", b"subscription", b"traceparent")
 
 
 class Entry(NamedTuple):

@@ -28,17 +28,27 @@ class StreamWriter:
         self._link = link
         self._appended = {stream: metrics.APPENDED.labels(stream) for stream in (EVENTS, MESSAGES)}
 
-    async def append(self, stream: str, body: bytes, request_id: bytes, subscription: bytes | None = None) -> str:
+    async def append(
+        self,
+        stream: str,
+        body: bytes,
+        request_id: bytes,
+        subscription: bytes | None = None,
+        traceparent: bytes | None = None,
+    ) -> str:
         """Append one request's body, untouched, under the id of the request, and return the entry's id.
 
         The receiver answers 200 only after this returns: from then on the events are ours, and Event Grid will not send
-        them again. ``subscription`` is what Event Grid calls the subscription that the request came through.
+        them again. ``subscription`` is what Event Grid calls the subscription that the request came through,
+        ``traceparent`` the span of the request, if it is traced.
 
         Raises:
             StreamUnavailable: Redis refused, or did not answer in time. The entry may be there all the same; then the
                 repetition is a duplicate, which the drain notices.
         """
         more = () if subscription is None else (b"subscription", subscription)
+        if traceparent is not None:
+            more = (*more, b"traceparent", traceparent)
         try:
             answer = await self._link.call(b"XADD", stream.encode(), b"*", b"body", body, b"request", request_id, *more)
         except StreamUnavailable:

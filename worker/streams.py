@@ -4,10 +4,10 @@ Every key of ours in Redis:
 
 ``attribution:events``    stream; an entry is one request of Event Grid. Fields: ``body``, the request's bytes as sent;
                           ``request``, the request's id; ``subscription``, the Event Grid subscription it came
-                          through, if it said so.
+                          through, if it said so; ``traceparent``, the request's span, if it is traced.
 ``attribution:messages``  stream; an entry is one call of a mailer. Fields: ``body``, JSON: one send-tracking, an array
-                          of them, or one a line; ``request``, if the receiver has written it. Any mailer that has a
-                          Redis client may write it.
+                          of them, or one a line; of what the receiver writes ``request`` and ``traceparent``, too. Any
+                          mailer that has a Redis client may write it.
 ``attribution:told:…``    strings; each says that an incident, or a scheduled task's run, was told to Sentry, so that no
                           other process tells it again. They expire after a minute or an hour.
 ``attribution:probe``     string; written once a second to learn whether Redis takes writes. It expires a minute after

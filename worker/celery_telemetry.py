@@ -1,4 +1,8 @@
-"""Error tracking in Celery's programs: begun where each begins, before its children are forked."""
+"""Error tracking and tracing in Celery's programs, begun where each begins.
+
+Errors are tracked from before the children are forked, so that they inherit it; spans are sent by a thread, which is
+not inherited, so each child traces for itself.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from celery import signals
 
 from worker.error_tracking import start_error_tracking
 from worker.settings import WorkerSettings
+from worker.tracing import start_tracing, stop_tracing
 
 
 @signals.celeryd_init.connect
@@ -20,6 +25,18 @@ def start_in_worker(conf: Any = None, **_signal: Any) -> None:
 def start_in_beat(sender: Any, **_signal: Any) -> None:
     """Begin in beat."""
     _start("beat", sender.app.conf)
+
+
+@signals.worker_process_init.connect
+def start_in_child(**_signal: Any) -> None:
+    """Begin to trace in a child of the pool."""
+    start_tracing("worker")
+
+
+@signals.worker_process_shutdown.connect
+def stop_in_child(**_signal: Any) -> None:
+    """Send what is left: a child ends without Python's own way of ending."""
+    stop_tracing()
 
 
 def _start(program: str, conf: Any) -> None:
