@@ -63,7 +63,7 @@ UV_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-e
 
 clean: ## Remove what was made here: environment, servers' data, caches
 	@if [ -d .state ] && [ -x $(BIN)/python ]; then $(BIN)/python -m stack .state; fi
-	rm -rf .venv .state .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .state .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock requirements-dev.lock pyproject.toml

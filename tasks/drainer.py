@@ -23,11 +23,13 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.migrate import DatabaseNotMigrated
+from db.models import Key
 from tasks.batch_log import batch_log
 from tasks.checks import check_servers
 from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
 from tasks.pace import SLOW_SECONDS
+from tasks.reasons import Reason
 from worker import metrics
 from worker.error_tracking import start_error_tracking
 from worker.errors import AttributionError
@@ -169,6 +171,7 @@ def main() -> None:
     """Run one drain process until SIGTERM or SIGINT, or until the process named on the command line is gone."""
     parent = int(sys.argv[1]) if len(sys.argv) > 1 else None
     metrics.take_place(f"drain-{sys.argv[2] if len(sys.argv) > 2 else os.getpid()}")
+    metrics.begin_drain(Key, Reason)
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)
     try:

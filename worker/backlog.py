@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -39,6 +40,9 @@ class BacklogWatch:
         self._interval_seconds = interval.total_seconds()
         self._full: dict[str, str] = {}
         self._history = StreamHistory()
+        # A Redis that cannot be asked is not one that fails.
+        metrics.REDIS_PERSISTS.set(_told(None))
+        metrics.REDIS_KEEPS.set(_told(None))
         self.is_writable = False  # whether the last trial write went through
 
     def require_room(self, stream: str) -> None:
@@ -88,10 +92,8 @@ class BacklogWatch:
             metrics.BACKLOG_AGE.labels(stream).set(each.age)
             if each.entries > self._backlog_limit:
                 full[stream] = f"{each.entries} entries wait on {stream}, and {self._backlog_limit} is the limit"
-        if seen.persists is not None:
-            metrics.REDIS_PERSISTS.set(seen.persists)
-        if seen.keeps is not None:
-            metrics.REDIS_KEEPS.set(seen.keeps)
+        metrics.REDIS_PERSISTS.set(_told(seen.persists))
+        metrics.REDIS_KEEPS.set(_told(seen.keeps))
         if seen.memory_ratio is not None:
             metrics.REDIS_MEMORY_RATIO.set(seen.memory_ratio)
             if seen.memory_ratio * 100 > self._memory_limit_percent:
@@ -115,3 +117,7 @@ class BacklogWatch:
         for _ in self._full.keys() - full.keys():
             _log.info("requests are taken again: there is room")
         self._full = dict(full)
+
+
+def _told(answer: bool | None) -> float:
+    return math.nan if answer is None else float(answer)

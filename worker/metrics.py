@@ -14,6 +14,8 @@ from typing import Final, NamedTuple, Protocol
 
 from prometheus_client import Counter, Gauge, Histogram, values
 
+from worker import streams
+
 #: The variable by which prometheus_client is told of that folder. It has to be set before this module is imported.
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -117,9 +119,12 @@ REDIS_MEMORY_RATIO = _gauge(
 )
 REDIS_PERSISTS = _gauge(
     "attribution_redis_persists",
-    "Whether Redis's last write to its append-only file went through, and its last rewrite: 1 or 0.",
+    "Whether Redis's last write to its append-only file went through, and its last rewrite: 1 or 0; NaN while it has"
+    " not said.",
 )
-REDIS_KEEPS = _gauge("attribution_redis_keeps", "Whether Redis's eviction policy is noeviction: 1 or 0.")
+REDIS_KEEPS = _gauge(
+    "attribution_redis_keeps", "Whether Redis's eviction policy is noeviction: 1 or 0; NaN while it has not said."
+)
 STREAM_LOSSES = Counter(
     "attribution_stream_losses_total",
     "Times a stream had lost its past: Redis was emptied, restored, or replaced by a replica that lagged.",
@@ -275,6 +280,50 @@ CAMPAIGN_ACTS = Measure(
 
 #: All of them, in the order in which they are told.
 MEASURED: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))
+
+
+# What has not happened yet has happened 0 times, and that is told: of a series that begins with 1 Prometheus sees no
+# increase, and whatever comes first, such as the one loss of a stream, would raise no alert.
+
+
+def begin_receiver() -> None:
+    """Tell what a receiver counts from its start, where the labels' values are known beforehand."""
+    for route, refusals, statuses in (
+        ("eventgrid", ("missing", "secret", "token"), ("200", "404", "413", "503")),
+        ("messages", ("missing", "secret"), ("202", "404", "413", "422", "503")),
+    ):
+        for reason in refusals:
+            CALLERS_REFUSED.labels(route, reason)
+        for status in statuses:
+            REQUESTS.labels(route, status)
+    for reason in ("slow", "large"):
+        CONNECTIONS_ENDED.labels(reason)
+    for reason in ("unreachable", "full", "read_only", "loading", "refused"):
+        APPEND_FAILURES.labels(reason)
+    for reason in ("backlog", "memory"):
+        SHED.labels(reason)
+    for stream in (streams.EVENTS, streams.MESSAGES):
+        STREAM_LOSSES.labels(stream)
+
+
+def begin_drain(keys: Iterable[str], reasons: Iterable[str]) -> None:
+    """Tell what a drain process counts from its start, by what attributes events, and why they are malformed."""
+    for key in keys:
+        EVENTS.labels("attributed", key)
+    for outcome in ("parked", "released", "expired", "duplicate", "contradiction", "ignored"):
+        EVENTS.labels(outcome, "")
+    for outcome in ("tracked", "known", "refused"):
+        MESSAGES.labels(outcome)
+    for reason in reasons:
+        QUARANTINED.labels(reason)
+    for kind in ("keys_disagree", "message_id_replaced", "poison", "drift", "id_missing"):
+        INCIDENTS.labels(kind)
+
+
+def begin_task(task: str) -> None:
+    """Tell how a task has ended so far, from when it first runs."""
+    for outcome in ("succeeded", "failed", "retried"):
+        TASKS.labels(task, outcome)
 
 
 def observe_drained(stream: str, drained: _Drained, entries: int, seconds: float) -> None:

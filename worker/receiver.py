@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from worker import metrics
 from worker.answers import OK, UNAVAILABLE
 from worker.backlog import BacklogWatch
 from worker.connections import bounded_protocol
@@ -75,6 +76,7 @@ def create_receiver(settings: ReceiverSettings) -> Starlette:
     at: what cannot be parsed is the drain's to quarantine. While Redis is away or not safe the application runs and
     answers 503.
     """
+    metrics.begin_receiver()
     link = RedisLink(
         settings.redis_url.get_secret_value(), timeout=settings.redis_timeout, check=partial(_check_redis, settings)
     )

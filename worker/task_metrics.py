@@ -20,8 +20,9 @@ def take_place_in_pool(**_signal: Any) -> None:
 
 
 @signals.task_prerun.connect
-def note_start(task_id: str, **_signal: Any) -> None:
+def note_start(task_id: str, task: Any, **_signal: Any) -> None:
     """Remember when a task began."""
+    metrics.begin_task(task.name)
     _started[task_id] = time.perf_counter()
 
 

@@ -117,3 +117,32 @@ def test_an_answer_is_in_the_text_format(tmp_path: Path) -> None:
         else families["attribution_build_info"].samples
     )
     assert build.labels["version"].count(".") == 2
+
+
+FROM_THE_START = """
+from prometheus_client import generate_latest
+from worker import metrics
+metrics.begin_receiver()
+metrics.begin_drain(["link"], ["not_json"])
+metrics.begin_task("sweep_parked")
+print(generate_latest().decode())
+"""
+
+
+def test_what_has_not_happened_yet_is_told_from_the_start_for_a_series_that_begins_with_one_has_no_increase() -> None:
+    done = subprocess.run([sys.executable, "-c", FROM_THE_START], capture_output=True, text=True, check=True)
+    told = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(done.stdout)
+        for sample in family.samples
+        if sample.name.startswith("attribution_") and sample.name.endswith("_total")
+    }
+    counters = {f"{name}_total" for metric in DECLARED.values() if metric._type == "counter" for name in [metric._name]}
+    known_by_what_happens = {
+        "attribution_handshakes_total",
+        "attribution_entries_appended_total",  # by the writer, of both streams, as it is made
+        "attribution_listmonk_rows_total",
+        "attribution_webhooks_total",
+    }
+    assert set(told) == counters - known_by_what_happens
+    assert set(told.values()) == {0}

@@ -241,3 +241,20 @@ def test_stranger_learns_nothing_of_redis(serve: ServeReceiver, private_redis: M
     server.kill()
 
     assert caller.send("POST", f"/eventgrid?code={EVENT_SECRET}x", body=EVENT).status == 404
+
+
+def test_redis_that_does_not_say_how_it_is_has_no_number_and_raises_no_alert(
+    serve: ServeReceiver, private_redis: MakeRedis
+) -> None:
+    server = private_redis()
+    caller = serve(server.url)
+    eventually(lambda: assert_told(caller, b"\nattribution_redis_persists 1.0\n", b"\nattribution_redis_keeps 1.0\n"))
+    with redis.Redis.from_url(server.url) as client:
+        client.acl_setuser("default", enabled=True, commands=["-info"])
+    eventually(lambda: assert_told(caller, b"\nattribution_redis_persists NaN\n", b"\nattribution_redis_keeps NaN\n"))
+    assert_stored(caller)
+
+
+def assert_told(caller: Caller, *lines: bytes) -> None:
+    told = caller.send("GET", "/metrics").body
+    assert [line for line in lines if line not in told] == []
