@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,12 +22,13 @@ import httpx
 import psycopg
 import pytest
 import redis
+import yaml
 
 from stack.postgres_server import PostgresServer
 from stack.server import find_package
 from tests.acceptance.programs import ROOT, Program, free_port
 from tests.conftest import MakePostgres
-from tests.deploy.compose import MOUNTED, SERVICES, interpolated
+from tests.deploy.compose import MOUNTED, SERVICES, interpolated, mounts
 from tests.tasks.payloads import body_of, engagement
 from tests.waiting import eventually
 from worker.redis_checks import require_safe_redis
@@ -210,6 +212,37 @@ def test_a_service_without_one_of_its_secrets_says_which_and_does_not_start(site
         program = site.start(name)
         assert program.process.wait(20) > 0
         assert secret.upper() in program.log
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_prometheus_comes_up_by_its_command_with_its_jobs(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    port = free_port()
+    places = {"/etc/prometheus": str(ROOT / mounts("prometheus")["/etc/prometheus"]), "/prometheus": f"{tmp_path}/data"}
+    command = [
+        f"{flag}={places.get(value, value).replace('/etc/prometheus', places['/etc/prometheus'])}"
+        for flag, _, value in (word.partition("=") for word in SERVICES["prometheus"]["command"])
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            ["prometheus", *command, f"--web.listen-address=127.0.0.1:{port}"],
+            cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            eventually(lambda: _assert_healthy(client, tmp_path / "log"), within=30)
+            running = yaml.safe_load(client.get("/api/v1/status/config").json()["data"]["yaml"])
+        assert {job["job_name"] for job in running["scrape_configs"]} == {"receiver", "worker", "prometheus"}
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _assert_healthy(client: httpx.Client, log: Path) -> None:
+    try:
+        assert client.get("/-/healthy").status_code == 200
+    except httpx.TransportError:
+        raise AssertionError(log.read_text()[-2000:]) from None
 
 
 def test_every_port_of_the_file_is_one_that_the_test_maps() -> None:

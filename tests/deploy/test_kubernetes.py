@@ -71,8 +71,8 @@ def test_kustomize_is_told_of_every_file_but_those_that_it_names() -> None:
     assert "migrate.yaml is run before a release" in (FOLDER / "kustomization.yaml").read_text()
     (image,) = KUSTOMIZATION["images"]
     assert (image["name"], image["newTag"]) == (PROJECT["name"], PROJECT["version"])
-    assert container_of("migrate")["image"] == f"{PROJECT['name']}:{PROJECT['version']}"
-    assert {container_of(name)["image"] for name in DEPLOYMENTS} == {PROJECT["name"]}
+    # In the files, too: applied without kustomize they would be of no version.
+    assert {container_of(name)["image"] for name in WORKLOADS} == {f"{PROJECT['name']}:{PROJECT['version']}"}
 
 
 def test_everything_is_in_its_namespace() -> None:
