@@ -42,6 +42,11 @@ def repair(
     return planned, journal.run_id
 
 
+def reasons(engine: Engine) -> dict[str, int]:
+    """Return what a plan leaves unproven: how many cases of each reason."""
+    return plan(engine, Results()).reasons()
+
+
 def put_right(engine: Engine, *, size: int = 20) -> tuple[Plan, int]:
     """Backfill and repair as one run."""
     journal, _ = backfill(engine, size=size)

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from tests.repair.conftest import ALL, RESTORED, Site
 from tests.repair.correcting import backfill, repair
+from tests.repair.rows import AT, SECOND, event, track, view
 from tests.repair.test_accident import assert_put_right
-from tests.repair.test_repair import AT, SECOND, event, track, view
 
 A_DRY_RUN = "A dry run: nothing was changed.\n"
 

@@ -10,7 +10,7 @@ from db.runs import start_run
 from tasks.repair import CannotUndo, count_to_undo
 from tests.repair.conftest import RESTORED, Site
 from tests.repair.correcting import put_right, repair, undo
-from tests.repair.test_repair import AT, READER, SECOND, TRUE, WRONG, counted, event, track, view
+from tests.repair.rows import AT, READER, SECOND, TRUE, WRONG, counted, event, track, view
 
 
 def state(site: Site, run: int) -> str:
