@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +28,8 @@ from stack.server import find_package
 from tests.acceptance.programs import ROOT, Program, free_port
 from tests.conftest import MakePostgres
 from tests.deploy.compose import MOUNTED, SERVICES, interpolated, mounts
+from tests.monitoring import prometheus_binary
+from tests.monitoring.prometheus_binary import NoPrometheus
 from tests.tasks.payloads import body_of, engagement
 from tests.waiting import eventually
 from worker.redis_checks import require_safe_redis
@@ -214,8 +215,12 @@ def test_a_service_without_one_of_its_secrets_says_which_and_does_not_start(site
         assert secret.upper() in program.log
 
 
-@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+@pytest.mark.timeout(300)  # the program may have to be fetched
 def test_prometheus_comes_up_by_its_command_with_its_jobs(tmp_path: Path) -> None:
+    try:
+        prometheus = prometheus_binary.find().prometheus
+    except NoPrometheus as error:
+        pytest.skip(str(error))
     (tmp_path / "data").mkdir()
     port = free_port()
     places = {"/etc/prometheus": str(ROOT / mounts("prometheus")["/etc/prometheus"]), "/prometheus": f"{tmp_path}/data"}
@@ -225,7 +230,7 @@ def test_prometheus_comes_up_by_its_command_with_its_jobs(tmp_path: Path) -> Non
     ]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
-            ["prometheus", *command, f"--web.listen-address=127.0.0.1:{port}"],
+            [prometheus, *command, f"--web.listen-address=127.0.0.1:{port}"],
             cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
