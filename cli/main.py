@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "prove": "Strike the system with faults, and check every single event.",
     "load": "Load the system to its limit and beyond, and watch its memory.",
     "migrate": "Bring the database to this release's schema.",
+    "doctor": "Look at the installation, and say what to do.",
     "stats": "Show the results of each campaign: bounces, opens, clicks.",
     "events": "Write each event of a campaign, a person or a message.",
     "accuracy": "Show how many clicks two independent keys prove.",

@@ -90,7 +90,7 @@ def current(database_url: str) -> str | None:
 
 def is_current(database_url: str) -> bool:
     """Tell whether this release can work on the database."""
-    return _reason_to_migrate(current(database_url)) is None
+    return reason_to_migrate(current(database_url)) is None
 
 
 def require_current(database_url: str) -> None:
@@ -99,23 +99,26 @@ def require_current(database_url: str) -> None:
     Raises:
         DatabaseNotMigrated: it was never migrated, or not as far as this release needs; what to do.
     """
-    if reason := _reason_to_migrate(current(database_url)):
+    if reason := reason_to_migrate(current(database_url)):
         raise DatabaseNotMigrated(reason)
 
 
-def _reason_to_migrate(revision: str | None) -> str | None:
+def reason_to_migrate(revision: str | None) -> str | None:
     """Say why a database at ``revision`` will not do; None if it will.
 
     A revision that this release does not know was made by a newer one. Each migration leaves the release before it
     working, so that a deploy can be rolled back: such a database will do.
     """
-    scripts = ScriptDirectory.from_config(_config())
-    known = {script.revision for script in scripts.walk_revisions()}
-    head = scripts.get_current_head()
-    if revision == head or (revision is not None and revision not in known):
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision == head or (revision is not None and not is_known(revision)):
         return None
     was = f"is at revision {revision}" if revision else "was never migrated"
     return f"The database {was}, and this release needs {head}. Run `attribution migrate`."
+
+
+def is_known(revision: str | None) -> bool:
+    """Tell whether this release has the revision; one that it has not was made by a newer release."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 2
 
 #: What each setting must be, and what is lost where it is not.
-_REQUIRED = {
+REQUIRED = {
     "maxmemory-policy": (
         "noeviction",
         "once it has a maxmemory and that is full, it may evict the streams, acknowledged events and all",
@@ -40,19 +40,23 @@ _REMEDY = (
 )
 
 
+def faults_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return a sentence for each setting in ``settings`` that loses data, by its name."""
+    return {
+        name: f"{name} is {settings[name]!r}: {harm}; it must be `{name} {required}`."
+        for name, (required, harm) in REQUIRED.items()
+        if name in settings and settings[name] != required
+    }
+
+
 def check_redis(settings: Mapping[str, str]) -> None:
     """Judge what ``CONFIG GET`` answered. A setting that is not there is not judged.
 
     Raises:
         RedisUnsafe: a sentence for each setting that loses data, with the line that cures it.
     """
-    faults = {
-        name: f"{name} is {settings[name]!r}: {harm}; it must be `{name} {required}`."
-        for name, (required, harm) in _REQUIRED.items()
-        if name in settings and settings[name] != required
-    }
-    if faults:
-        commands = "` and `".join(f"CONFIG SET {name} {_REQUIRED[name][0]}" for name in faults)
+    if faults := faults_of(settings):
+        commands = "` and `".join(f"CONFIG SET {name} {REQUIRED[name][0]}" for name in faults)
         raise RedisUnsafe(
             f"This Redis may lose what it acknowledged. {' '.join(faults.values())} {_REMEDY.format(commands=commands)}"
         )
@@ -69,18 +73,21 @@ def require_safe_redis(redis_url: str) -> None:
         SettingsInvalid: ``redis_url`` is not one.
         redis.exceptions.RedisError: it cannot be reached.
     """
-    with _connect(redis_url) as client:
-        try:
-            # One at a time: Redis 6 takes no more.
-            answers = [cast(dict[str, str], client.config_get(name)) for name in _REQUIRED]
-            settings = {name: value for answer in answers for name, value in answer.items()}
-        except ResponseError:
-            settings = _visible_settings(client)
-            _log.warning(
-                "this Redis does not let us see how it is configured; make sure that %s",
-                ", ".join(f"{name} is {required}" for name, (required, _) in _REQUIRED.items() if name not in settings),
-            )
+    with connect(redis_url) as client:
+        settings = read_settings(client)
+    if unseen := [f"{name} is {required}" for name, (required, _) in REQUIRED.items() if name not in settings]:
+        _log.warning("this Redis does not let us see how it is configured; make sure that %s", ", ".join(unseen))
     check_redis(settings)
+
+
+def read_settings(client: redis.Redis) -> dict[str, str]:
+    """Ask for the settings that are judged; return those that this Redis lets us see."""
+    try:
+        # One at a time: Redis 6 takes no more.
+        answers = [cast(dict[str, str], client.config_get(name)) for name in REQUIRED]
+    except ResponseError:
+        return _visible_settings(client)
+    return {name: value for answer in answers for name, value in answer.items()}
 
 
 def _visible_settings(client: redis.Redis) -> dict[str, str]:
@@ -90,7 +97,12 @@ def _visible_settings(client: redis.Redis) -> dict[str, str]:
     return {}
 
 
-def _connect(redis_url: str) -> redis.Redis:
+def connect(redis_url: str) -> redis.Redis:
+    """Return a client that waits for a few seconds at the most, for answers as text.
+
+    Raises:
+        SettingsInvalid: ``redis_url`` is not one.
+    """
     try:
         return redis.Redis.from_url(
             redis_url,

@@ -1,0 +1,211 @@
+"""Celery: who works on which queue, whether beat ticks, and whether all are of one release."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from celery import Celery
+
+from cli.doctor.findings import Finding, Subject, failure, hint, ok, warning
+from cli.doctor.installation import Installation
+from db.checkup import foreign_rows, overdue, uncounted_changes
+from worker import queues
+
+subject: Final = Subject("celery", "Celery")
+
+#: Seconds that workers have to answer. Each answers at once, unless its machine is at its limit.
+_ANSWER_SECONDS: Final = 3.0
+#: How beat calls itself: see cli/beat.py.
+_BEAT: Final = "beat@"
+#: Messages in a queue that workers serve, above which they do not keep up.
+_LONG_QUEUE: Final = 1000
+#: kombu keeps messages of other priorities in lists of their own, named behind these bytes.
+_PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
+#: How late a parked event's next attempt may be: sweeps come every few seconds.
+_OVERDUE: Final = timedelta(minutes=5)
+#: Changes of campaigns' numbers that wait to be added up: more than any burst leaves for ten seconds.
+_MANY_CHANGES: Final = 1_000_000
+
+
+@subject.check("workers", "Workers answer.")
+def workers(installation: Installation) -> Iterator[Finding]:
+    """Ask all workers to say that they live."""
+    found = _Nodes.of(installation)
+    if not found.workers:
+        yield failure(
+            "No Celery worker answers: nothing is drained, released, counted or posted.",
+            "Start `attribution worker`. If one runs, compare its ATTRIBUTION_REDIS_URL and ATTRIBUTION_BROKER_URL with"
+            " those here, and look at its log.",
+        )
+    else:
+        count = len(found.workers)
+        yield ok(f"{count} {'worker answers' if count == 1 else 'workers answer'}.")
+
+
+@subject.check("queues", "Each queue has a worker, and workers keep up.")
+def served(installation: Installation) -> Iterator[Finding]:
+    """Compare the queues with those that workers serve, and count what waits."""
+    found = _Nodes.of(installation)
+    broker = installation.redis(broker_of(installation))
+    served = {queue for each in found.queues.values() for queue in each}
+    for queue in queues.ALL:
+        waiting = sum(int(str(broker.llen(f"{queue}{priority}"))) for priority in _PRIORITIES)
+        tasks = f"{waiting:,} {'task waits' if waiting == 1 else 'tasks wait'}"
+        if found.workers and queue not in served:
+            yield failure(
+                f"No worker serves the queue {queue}, and {tasks} there.",
+                f"Start a worker that does: `attribution worker --queues {queue}`, or without --queues for all.",
+            )
+        elif not found.workers and waiting:
+            yield failure(f"{tasks} in the queue {queue}, and no worker is there.", "Start `attribution worker`.")
+        elif waiting > _LONG_QUEUE:
+            yield warning(
+                f"{tasks} in the queue {queue}: its workers do not keep up.",
+                "Raise --concurrency, or start another worker. Flower shows what they are at.",
+            )
+
+
+@subject.check("beat", "Beat ticks.")
+def beat(installation: Installation) -> Iterator[Finding]:
+    """Ask beat to say that it lives, and look at what only its ticks bring about."""
+    found = _Nodes.of(installation)
+    if not found.beats:
+        yield failure(
+            "No beat answers: parked events are not looked for again, foreign rows not adopted, campaigns not counted,"
+            " no webhook is posted, and the archive is not purged.",
+            "Start `attribution beat`, one per installation. If one runs, compare its settings with those here: it"
+            " answers through Celery's Redis, and only while it ticks.",
+        )
+    elif len(found.beats) > 1:
+        yield hint(
+            f"{len(found.beats)} beats answer, and one would do. They do no harm.",
+            "Leave one, unless this is a deploy in which the new one has begun and the old one not ended.",
+        )
+
+
+@subject.check("ticks", "What beat asks for is done.")
+def ticks(installation: Installation) -> Iterator[Finding]:
+    """Look at what is left undone where beat's ticks find no worker, or their tasks fail."""
+    with installation.engine.connect() as conn:
+        late = overdue(conn)
+        rows, waited = foreign_rows(conn)
+        changes = uncounted_changes(conn, most=_MANY_CHANGES)
+    if late > _OVERDUE:
+        yield failure(
+            f"A parked event should have been looked for {_minutes(late)} ago: no sweep runs, or each fails.",
+            "Look whether beat and a worker that serves the queue attribution.maintenance run, and at the worker's log"
+            " for sweep_parked.",
+        )
+    if waited > _OVERDUE:
+        yield failure(
+            f"{rows:,} tracking row{'s' * (rows != 1)} of another program {'have' if rows != 1 else 'has'} waited for"
+            f" {_minutes(waited)} to be adopted: no sweep runs, or each fails, and their events stay parked.",
+            "Look whether beat and a worker that serves the queue attribution.maintenance run, and at the worker's log"
+            " for sweep_parked.",
+        )
+    if changes >= _MANY_CHANGES:
+        yield warning(
+            f"{changes:,} changes and more wait to be added to campaigns' numbers: `attribution stats` is slow, and no"
+            " task counts them.",
+            "Look at the worker's log for count_campaigns.",
+        )
+
+
+@subject.check("release", "All workers are of this release.")
+def release(installation: Installation) -> Iterator[Finding]:
+    """Compare the tasks that workers know with each other and with ours."""
+    found = _Nodes.of(installation)
+    ours = set(our_tasks())
+    for tasks in {frozenset(tasks) for tasks in found.tasks.values()}:
+        older, newer = sorted(ours - tasks), sorted(tasks - ours)
+        how_many = sum(known == tasks for known in found.tasks.values())
+        which = f"{how_many} worker{'s' * (how_many != 1)}"
+        if older:
+            yield warning(
+                f"{which} of another release {'do' if how_many != 1 else 'does'} not know {', '.join(older)}: such a"
+                " task is dropped there.",
+                "Deploy beat, workers and mailers together; restart what is left of the old release.",
+            )
+        elif newer:
+            yield hint(
+                f"{which} know{'s' * (how_many == 1)} tasks that this release does not have: {', '.join(newer)}.",
+                "Upgrade this machine, too, and restart beat.",
+            )
+
+
+def our_tasks() -> list[str]:
+    """Return the names of this release's tasks. Celery's settings must be readable."""
+    # Read afresh, not imported: nothing here is to be Celery's settings of this process.
+    return list(runpy.run_module("worker.celeryconfig")["task_routes"])
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Who has answered: names of workers and beats, and what each worker serves and knows."""
+
+    workers: list[str]
+    beats: list[str]
+    queues: dict[str, list[str]]
+    tasks: dict[str, set[str]]
+
+    @classmethod
+    def of(cls, installation: Installation) -> _Nodes:
+        """Ask all of them, once for all checks.
+
+        Raises:
+            Missing: there is no broker to ask them through.
+        """
+        _ = installation.worker
+        server = broker_of(installation)
+        installation.redis(server)
+        return installation.once("nodes", lambda: cls._ask(installation.redis_servers[server]))
+
+    @classmethod
+    def _ask(cls, broker_url: str) -> _Nodes:
+        app = Celery("doctor", broker=broker_url, set_as_current=False)
+        app.conf.update(
+            accept_content=["json"],
+            broker_connection_retry=False,
+            broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
+        )
+        try:
+            names = sorted(_answers(app, "ping"))
+            workers = [name for name in names if not name.startswith(_BEAT)]
+            beats = [name for name in names if name.startswith(_BEAT)]
+            if not workers:
+                return cls(workers, beats, {}, {})
+            served = _answers(app, "active_queues")
+            known = _answers(app, "registered")
+            return cls(
+                workers,
+                beats,
+                {name: [str(queue["name"]) for queue in told] for name, told in served.items()},
+                {name: {str(task).partition(" ")[0] for task in told} for name, told in known.items()},
+            )
+        finally:
+            app.close()
+
+
+def _answers(app: Celery, question: str) -> dict[str, Any]:
+    """Ask every node, and return what each answered; a node that does not know the question is left out."""
+    replies: Any = app.control.broadcast(question, reply=True, timeout=_ANSWER_SECONDS)
+    return {
+        name: told
+        for reply in replies or ()
+        for name, told in reply.items()
+        if question == "ping" or isinstance(told, list)
+    }
+
+
+def broker_of(installation: Installation) -> str:
+    """Return what the Redis of Celery is called in `Installation.redis_servers`."""
+    return "Celery's Redis" if "Celery's Redis" in installation.redis_servers else "Redis"
+
+
+def _minutes(duration: timedelta) -> str:
+    minutes = duration / timedelta(minutes=1)
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
