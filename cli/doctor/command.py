@@ -36,7 +36,8 @@ def doctor(
 
     wanted = _named(only, "--only") or {check.name for subject in SUBJECTS for check in subject.checks}
     ignored = _named(ignore, "--ignore") & wanted
-    results = examine(Installation(url=url), SUBJECTS, wanted - ignored)
+    with Installation(url=url) as installation:
+        results = examine(installation, SUBJECTS, wanted - ignored)
     levels = {result.level for result in results}
     healthy = Level.FAILURE not in levels and not (strict and Level.WARNING in levels)
     if as_json:

@@ -155,8 +155,9 @@ def transactions(installation: Installation) -> Iterator[Finding]:
     if found.times:
         how = ", and waits for its program rather than for PostgreSQL" if found.idle else ""
         yield warning(
-            f"{_times(found.times, 'transaction')} of this database open for {found.seconds / 60:.0f} minutes and"
-            f" more{how}: what is deleted meanwhile cannot be removed, migrations wait, and queries grow slower.",
+            f"{found.times} transaction{'s' * (found.times != 1)} of this database"
+            f" {'have' if found.times != 1 else 'has'} been open for {found.seconds / 60:.0f} minutes and more{how}:"
+            " what is deleted meanwhile cannot be removed, migrations wait, and queries grow slower.",
             "SELECT pid, usename, state, xact_start FROM pg_stat_activity ORDER BY xact_start shows it;"
             " SELECT pg_terminate_backend(pid) ends it.",
         )

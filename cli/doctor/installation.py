@@ -39,6 +39,17 @@ class Installation:
         self._locks: dict[str, threading.Lock] = {}
         self._parts: dict[str, Any] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was opened."""
+        for part in self._parts.values():
+            if isinstance(part, Engine):
+                part.dispose()
+            elif isinstance(part, redis.Redis):
+                part.close()
+
     @property
     def receiver(self) -> ReceiverSettings:
         """The receiver's settings."""
@@ -169,7 +180,7 @@ def _connect_postgresql(database_url: str) -> Engine:
 def _connect_redis(server: str, url: str) -> redis.Redis:
     try:
         client = redis_checks.connect(url)
-        client.ping()
+        client.echo("")  # not PING, which is refused while writes are
     except (RedisError, SettingsInvalid) as error:
         raise Missing(f"{server} cannot be used", explain_redis(server, error)) from None
     return client

@@ -60,8 +60,10 @@ _REDIS: Final = (
     ("refused", "nothing listens on its port", "Start it, or correct host and port in {setting}."),
     ("cannot be read", "{setting} cannot be read", "Write redis://:password@host:6379/0; / and the like in it as %2F."),
     ("max number of clients", "all its connections are taken", "End what does not need them, or raise maxclients."),
-    ("timeout", "it does not answer", "Look whether it runs, and whether a firewall is between."),
-    ("timed out", "it does not answer", "Look whether it runs, and whether a firewall is between."),
+    ("timeout", "it does not answer",
+     "Look whether it runs, whether a firewall is between, and, with rediss://, whether it speaks TLS."),
+    ("timed out", "it does not answer",
+     "Look whether it runs, whether a firewall is between, and, with rediss://, whether it speaks TLS."),
     ("closed", "it ends the connection",
      "Perhaps TLS is spoken there: write rediss:// in {setting}. Or look at Redis's log."),
 )  # fmt: skip
