@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic import SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from cli.doctor.catalogue import SUBJECTS
 from tests.pages import ROOT, read
 from worker import metrics
 from worker.settings import CommonSettings, ReceiverSettings, WorkerSettings
@@ -90,12 +91,21 @@ def _measures_table() -> Iterator[str]:
         yield f"| `{measure.name}` | gauge | {labels} | {measure.sentence} |"
 
 
+def _checks_table() -> Iterator[str]:
+    yield "| Check | In order if |"
+    yield "|---|---|"
+    for subject in SUBJECTS:
+        for check in subject.checks:
+            yield f"| `{check.name}` | {check.meaning} |"
+
+
 #: What fills which place of which page.
 TABLES: Final[dict[tuple[str, str], Callable[[], Iterator[str]]]] = {
     ("docs/settings.md", "everyone"): lambda: _settings_table(CommonSettings),
     ("docs/settings.md", "receiver"): lambda: _settings_table(ReceiverSettings),
     ("docs/settings.md", "worker"): lambda: _settings_table(WorkerSettings),
     ("docs/metrics.md", "metrics"): _metrics_table,
+    ("docs/doctor.md", "checks"): _checks_table,
     ("docs/metrics.md", "measures"): _measures_table,
 }
 

@@ -10,6 +10,7 @@ from cli.doctor import (
     database,
     encryption,
     events,
+    handshake,
     redis_server,
     schema,
     secrets,
@@ -27,4 +28,5 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     streams.subject,
     celery_workers.subject,
     events.subject,
+    handshake.subject,
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import runpy
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -14,6 +17,8 @@ from cli.doctor.findings import Finding, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
 from db.checkup import foreign_rows, overdue, uncounted_changes
 from worker import queues
+from worker.metrics import MEASURED_AT
+from worker.streams import MEASURED
 
 subject: Final = Subject("celery", "Celery")
 
@@ -27,6 +32,8 @@ _LONG_QUEUE: Final = 1000
 _PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 #: How late a parked event's next attempt may be: sweeps come every few seconds.
 _OVERDUE: Final = timedelta(minutes=5)
+#: Age of what is measured every few seconds, at which nobody measures.
+_MEASURED: Final = timedelta(minutes=2)
 #: Changes of campaigns' numbers that wait to be added up: more than any burst leaves for ten seconds.
 _MANY_CHANGES: Final = 1_000_000
 
@@ -34,7 +41,7 @@ _MANY_CHANGES: Final = 1_000_000
 @subject.check("workers", "Workers answer.")
 def workers(installation: Installation) -> Iterator[Finding]:
     """Ask all workers to say that they live."""
-    found = _Nodes.of(installation)
+    found = Nodes.of(installation)
     if not found.workers:
         yield failure(
             "No Celery worker answers: nothing is drained, released, counted or posted.",
@@ -49,7 +56,7 @@ def workers(installation: Installation) -> Iterator[Finding]:
 @subject.check("queues", "Each queue has a worker, and workers keep up.")
 def served(installation: Installation) -> Iterator[Finding]:
     """Compare the queues with those that workers serve, and count what waits."""
-    found = _Nodes.of(installation)
+    found = Nodes.of(installation)
     broker = installation.redis(broker_of(installation))
     served = {queue for each in found.queues.values() for queue in each}
     for queue in queues.ALL:
@@ -72,7 +79,7 @@ def served(installation: Installation) -> Iterator[Finding]:
 @subject.check("beat", "Beat ticks.")
 def beat(installation: Installation) -> Iterator[Finding]:
     """Ask beat to say that it lives, and look at what only its ticks bring about."""
-    found = _Nodes.of(installation)
+    found = Nodes.of(installation)
     if not found.beats:
         yield failure(
             "No beat answers: parked events are not looked for again, foreign rows not adopted, campaigns not counted,"
@@ -115,10 +122,27 @@ def ticks(installation: Installation) -> Iterator[Finding]:
         )
 
 
+@subject.check("measured", "What operators watch is measured.")
+def measured(installation: Installation) -> Iterator[Finding]:
+    """Look when the task `measure`, which beat asks for every few seconds, last left its result."""
+    client = installation.redis()
+    # Wrong bytes there are as good as none: it is measured anew.
+    with suppress(ValueError, LookupError, TypeError, AttributeError):
+        kept = json.loads(str(client.get(MEASURED) or "{}"))
+        age = time.time() - float(kept[MEASURED_AT.name][0][1])
+        if age > _MEASURED.total_seconds():
+            yield failure(
+                f"The task `measure` last left its result {_minutes(timedelta(seconds=age))} ago: the gauges of the"
+                " database are of then, and alerts see what was.",
+                "Look whether beat and a worker that serves the queue attribution.maintenance run, and at the worker's"
+                " log for measure.",
+            )
+
+
 @subject.check("release", "All workers are of this release.")
 def release(installation: Installation) -> Iterator[Finding]:
     """Compare the tasks that workers know with each other and with ours."""
-    found = _Nodes.of(installation)
+    found = Nodes.of(installation)
     ours = set(our_tasks())
     for tasks in {frozenset(tasks) for tasks in found.tasks.values()}:
         older, newer = sorted(ours - tasks), sorted(tasks - ours)
@@ -144,7 +168,7 @@ def our_tasks() -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Nodes:
+class Nodes:
     """Who has answered: names of workers and beats, and what each worker serves and knows."""
 
     workers: list[str]
@@ -153,7 +177,7 @@ class _Nodes:
     tasks: dict[str, set[str]]
 
     @classmethod
-    def of(cls, installation: Installation) -> _Nodes:
+    def of(cls, installation: Installation) -> Nodes:
         """Ask all of them, once for all checks.
 
         Raises:
@@ -165,7 +189,7 @@ class _Nodes:
         return installation.once("nodes", lambda: cls._ask(installation.redis_servers[server]))
 
     @classmethod
-    def _ask(cls, broker_url: str) -> _Nodes:
+    def _ask(cls, broker_url: str) -> Nodes:
         app = Celery("doctor", broker=broker_url, set_as_current=False)
         app.conf.update(
             accept_content=["json"],
@@ -173,7 +197,8 @@ class _Nodes:
             broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
         )
         try:
-            names = sorted(_answers(app, "ping"))
+            # Two beats of one machine have one name.
+            names = sorted(name for reply in _ask(app, "ping") for name in reply)
             workers = [name for name in names if not name.startswith(_BEAT)]
             beats = [name for name in names if name.startswith(_BEAT)]
             if not workers:
@@ -190,15 +215,14 @@ class _Nodes:
             app.close()
 
 
-def _answers(app: Celery, question: str) -> dict[str, Any]:
-    """Ask every node, and return what each answered; a node that does not know the question is left out."""
+def _answers(app: Celery, question: str) -> dict[str, list[Any]]:
+    """Ask every node for a list, and return each one's; a node that does not know the question has none."""
+    return {name: told for reply in _ask(app, question) for name, told in reply.items() if isinstance(told, list)}
+
+
+def _ask(app: Celery, question: str) -> list[dict[str, Any]]:
     replies: Any = app.control.broadcast(question, reply=True, timeout=_ANSWER_SECONDS)
-    return {
-        name: told
-        for reply in replies or ()
-        for name, told in reply.items()
-        if question == "ping" or isinstance(told, list)
-    }
+    return list(replies or ())
 
 
 def broker_of(installation: Installation) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from cli.doctor.findings import Finding, Missing, Subject, failure, hint, warning
 from cli.doctor.installation import Installation
+from cli.flower import AUTH
 from tasks.patience import PATIENCE
+from worker.errors import SettingsInvalid
+from worker.secret_files import FOLDER, secrets_folder
 from worker.settings import ReceiverSettings, WorkerSettings
 
 subject: Final = Subject("settings", "Settings")
 
 _PREFIX: Final = "ATTRIBUTION_"
-#: Variables that are no fields of settings: see cli/flower.py.
-_OTHERS: Final = ("ATTRIBUTION_FLOWER_AUTH",)
 
 #: When Event Grid gives an answer up, and posts again what may have been stored already.
 _EVENT_GRID_WAITS: Final = timedelta(seconds=30)
@@ -51,23 +54,33 @@ def worker_settings(installation: Installation) -> Iterator[Finding]:
         yield missing.finding
 
 
-@subject.check("unknown", "Every ATTRIBUTION_ variable is one that something reads.")
-def unknown_variables(installation: Installation) -> Iterator[Finding]:
-    """Look for variables that nobody reads: most often a name that is misspelt, whose default holds instead."""
+@subject.check("unknown", "Every ATTRIBUTION_ variable, and file of secrets, is one that something reads.")
+def unknown_variables(_installation: Installation) -> Iterator[Finding]:
+    """Look for names that nobody reads: most often one that is misspelt, whose default holds instead."""
     known = known_variables()
-    for name in sorted(installation.environment):
-        if name.upper().startswith(_PREFIX) and name.upper() not in known:
-            # Behind the prefix, which makes any two of them alike.
-            endings = [each.removeprefix(_PREFIX) for each in known]
-            near = difflib.get_close_matches(name.upper().removeprefix(_PREFIX), endings, n=1)
-            meant = f"Perhaps {_PREFIX}{near[0]} is meant." if near else "docs/settings.md lists what there is."
-            yield warning(f"Nothing reads {name}: whatever it is set to has no effect.", f"{meant} Else remove it.")
+    with suppress(SettingsInvalid):  # told of above
+        folder = secrets_folder()
+        files = [file.name for file in folder.iterdir()] if folder else []
+        for name in sorted({*os.environ, *files}):
+            if name.upper().startswith(_PREFIX) and name.upper() not in known:
+                what = "variable" if name in os.environ else "file"
+                yield warning(
+                    f"Nothing reads the {what} {name}: whatever it is set to has no effect.",
+                    f"{_nearest(name.upper(), known)} Else remove it.",
+                )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    # Behind the prefix, which makes any two of them alike.
+    endings = [each.removeprefix(_PREFIX) for each in known]
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), endings, n=1)
+    return f"Perhaps {_PREFIX}{near[0]} is meant." if near else "docs/settings.md lists what there is."
 
 
 def known_variables() -> list[str]:
     """Return every variable that something of ours reads."""
     fields = {**ReceiverSettings.model_fields, **WorkerSettings.model_fields}
-    return sorted({*(f"{_PREFIX}{name.upper()}" for name in fields), *_OTHERS})
+    return sorted({*(f"{_PREFIX}{name.upper()}" for name in fields), AUTH, FOLDER})
 
 
 @subject.check("insecure", "Whoever posts has to prove itself.")

@@ -35,13 +35,22 @@ _LONG_UNTOLD: Final = timedelta(hours=1)
 @subject.check("push", "Event Grid posts.")
 def push(installation: Installation) -> Iterator[Finding]:
     """Tell how old the last push is, and compare it with what was sent since."""
-    last = _appended(installation)
-    now = datetime.now(UTC)
-    sent = None
-    with suppress(Missing), installation.engine.connect() as conn:
-        stored, now = last_push(conn)
-        last = max(filter(None, (last, stored)), default=None)
-        sent = trackings_since(conn, last)
+    last, now, sent = None, datetime.now(UTC), None
+    missing: list[Missing] = []
+    # Redis knows when something came, and PostgreSQL what was stored: either will do.
+    try:
+        last = _appended(installation)
+    except Missing as away:
+        missing.append(away)
+    try:
+        with installation.engine.connect() as conn:
+            stored, now = last_push(conn)
+            last = max(filter(None, (last, stored)), default=None)
+            sent = trackings_since(conn, last)
+    except Missing as away:
+        missing.append(away)
+    if len(missing) > 1:
+        raise missing[0]
     unreported = sent is not None and sent.messages and now - sent.first_at > _REPORTED
     fix = (
         "Look whether the subscription still exists and is enabled, at its endpoint and filters, and at its failures:"

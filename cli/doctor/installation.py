@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar
 
@@ -19,6 +18,7 @@ from cli.doctor.unreachable import explain_postgresql, explain_redis
 from db import checkup
 from worker import redis_checks
 from worker.errors import SettingsInvalid
+from worker.secret_files import nothing_passed_over, secrets_folder
 from worker.settings import CommonSettings, ReceiverSettings, WorkerSettings
 
 #: Longest that PostgreSQL may take for one question.
@@ -33,8 +33,7 @@ class Installation:
     Each property raises `Missing` where there is no such thing. Any thread may ask; each part is made once.
     """
 
-    def __init__(self, *, url: str | None = None, environment: Mapping[str, str] | None = None) -> None:
-        self.environment = os.environ if environment is None else environment
+    def __init__(self, *, url: str | None = None) -> None:
         self._url = url
         self._locks: dict[str, threading.Lock] = {}
         self._parts: dict[str, Any] = {}
@@ -96,8 +95,13 @@ class Installation:
     def url(self) -> str:
         """The public address that Event Grid posts to."""
         if self._url is None:
-            reason = "the public address was not given: --url https://…/eventgrid"
-            raise Missing(reason, hint("Whether Event Grid can reach the receiver was not looked at.", reason))
+            raise Missing(
+                "the public address was not given",
+                hint(
+                    "Whether Event Grid reaches the receiver was not looked at.",
+                    "Give the address that it posts to: --url https://events.example.com/eventgrid.",
+                ),
+            )
         return self._url
 
     def once(self, name: str, make: Callable[[], _Part]) -> _Part:
@@ -132,8 +136,8 @@ def _read_receiver() -> ReceiverSettings:
         return ReceiverSettings.read()
     except SettingsInvalid as error:
         try:
-            is_meant = bool(_AsGiven().model_fields_set & _CALLERS)
-        except ValidationError:
+            is_meant = bool(_AsGiven.read().model_fields_set & _CALLERS)
+        except SettingsInvalid:
             is_meant = True
         if is_meant:
             finding = failure(f"The receiver will not start. {error}", "Correct that, and start it again.")
@@ -151,13 +155,7 @@ def _read_worker() -> WorkerSettings:
     try:
         return WorkerSettings.read()
     except SettingsInvalid as error:
-        try:
-            WorkerSettings()
-            is_meant = True
-        except ValidationError as problems:
-            missing = {problem["loc"] for problem in problems.errors() if problem["type"] == "missing"}
-            is_meant = len(missing) < problems.error_count()
-        if is_meant:
+        if not _only_lacks_a_database():
             finding = failure(f"Worker and beat will not start. {error}", "Correct that, and start them again.")
             raise Missing("the worker's settings cannot be used", finding) from None
     raise Missing(
@@ -168,6 +166,18 @@ def _read_worker() -> WorkerSettings:
             "If one runs on another host, run the doctor there, too.",
         ),
     )
+
+
+def _only_lacks_a_database() -> bool:
+    """Tell whether all that the settings lack is what has no default: then no worker is meant to run here."""
+    try:
+        with nothing_passed_over():
+            WorkerSettings(_secrets_dir=secrets_folder())
+    except ValidationError as problems:
+        return {problem["type"] for problem in problems.errors()} == {"missing"}
+    except SettingsInvalid:
+        return False
+    return True
 
 
 def _connect_postgresql(database_url: str) -> Engine:

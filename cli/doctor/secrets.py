@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from cli.doctor.distance import Distance, distance_of
 from cli.doctor.findings import Finding, Subject, failure, hint, warning
 from cli.doctor.installation import Installation
+from cli.flower import AUTH
+from worker.secret_files import read_secret
 
 subject: Final = Subject("secrets", "Secrets")
-
-_FLOWER: Final = "ATTRIBUTION_FLOWER_AUTH"
 
 #: What stands in examples, and what people write who mean to change it later. In letters alone, lower case.
 _PLACEHOLDERS: Final = (
@@ -92,21 +92,22 @@ def server_passwords(installation: Installation) -> Iterator[Finding]:
 def flower(installation: Installation) -> Iterator[Finding]:
     """Look at what protects Flower, which can stop workers."""
     _ = installation.worker
-    auth = installation.environment.get(_FLOWER, "")
+    auth = read_secret(AUTH)
     user, _, password = auth.partition(":")
     if not auth:
         yield hint(
-            f"{_FLOWER} is not set here: Flower, which can stop workers, would run on a loopback address only.",
-            f"Where Flower runs, set {_FLOWER} to user:password.",
+            f"{AUTH} is not set here: Flower, which can stop workers, does not start, or is open to this whole"
+            " machine.",
+            f"Where Flower runs, set {AUTH} to user:password.",
         )
     elif not user or not password or "," in auth:
         yield failure(
-            f"{_FLOWER} is not user:password, so Flower does not start.",
+            f"{AUTH} is not user:password, so Flower does not start.",
             "Write a user, a colon and a password, without a comma.",
         )
     elif why := weakness(password):
         yield failure(
-            f"The password in {_FLOWER} can be guessed: {why}. Flower can stop workers.",
+            f"The password in {AUTH} can be guessed: {why}. Flower can stop workers.",
             "Make a new one, with `openssl rand -hex 24`.",
         )
 
@@ -180,8 +181,8 @@ def _passwords(installation: Installation) -> dict[str, list[str]]:
         for name, url in _urls(installation).items()
         if (password := urlsplit(url).password)
     }
-    if password := installation.environment.get(_FLOWER, "").partition(":")[2]:
-        found[f"the password in {_FLOWER}"] = [password]
+    if password := read_secret(AUTH).partition(":")[2]:
+        found[f"the password in {AUTH}"] = [password]
     return found
 
 

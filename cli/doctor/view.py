@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.doctor.examination import Result
 from cli.doctor.findings import Level
 from cli.formats import console, printable, write_document
+from worker.version import version
 
 _STYLES: Final = {
     Level.FAILURE: ("✗", "bold red"),
@@ -87,6 +88,7 @@ def write_json(results: Sequence[Result], *, healthy: bool, ignored: Collection[
         {
             "healthy": healthy,
             "checked_at": datetime.now(UTC),
+            "version": version(),
             "counts": {level.value: counts[level] for level in Level},
             "ignored": sorted(set(ignored)),
             "findings": [

@@ -18,8 +18,8 @@ def rsa_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Write a self-signed certificate for 127.0.0.1, valid for an hour, and its key; return both paths."""
+def write_certificate(folder: Path, *, ends_at: datetime | None = None) -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key; return both paths. It lasts for an hour unless told."""
     key = rsa_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis.example.com")])
     now = datetime.now(UTC)
@@ -29,8 +29,8 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(min(now, ends_at or now) - timedelta(minutes=5))
+        .not_valid_after(ends_at or now + timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import runpy
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_sound_settings_are_in_order(diagnose: Diagnose) -> None:
         ("settings-receiver", "failure", "loopback addresses only", {"insecure": "true", "host": "0.0.0.0"}),  # noqa: S104
         ("settings-worker", "failure", "it must start with postgresql://", {"database_url": "mysql://example.com/x"}),
         ("settings-worker", "failure", "Worker and beat will not start", {"park_schedule": "soon"}),
-        ("settings-unknown", "warning", "Nothing reads ATTRIBUTION_CLAIM_AFTR", {"claim_aftr": "90"}),
+        ("settings-unknown", "warning", "Nothing reads the variable ATTRIBUTION_CLAIM_AFTR", {"claim_aftr": "90"}),
         ("settings-insecure", "warning", "ATTRIBUTION_INSECURE is on", {"insecure": "true"}),
         ("settings-messages", "hint", "switched off", {"message_secrets": ""}),
         ("settings-unsafe-redis", "warning", "may lose what was answered 200", {"allow_unsafe_redis": "true"}),
@@ -146,6 +147,23 @@ def test_a_misspelt_variable_is_told_the_nearest_name(diagnose: Diagnose) -> Non
         "Perhaps ATTRIBUTION_REDIS_URL is meant. Else remove it.",
         "Perhaps ATTRIBUTION_SWEEP_INTERVAL is meant. Else remove it.",
     ]
+
+
+def test_settings_in_files_are_judged_like_those_in_the_environment(tmp_path: Path, diagnose: Diagnose) -> None:
+    (tmp_path / "attribution_event_secrets").write_text("changeme-changeme\n")
+    (tmp_path / "attribution_flower_auth").write_text("admin:admin\n")
+    (tmp_path / "attribution_databse_url").write_text("postgresql://a:b@db.example.com/a\n")
+    diagnosis = diagnose(only=("settings", "secrets"), secrets_dir=tmp_path, **WORKER)
+    assert [check for check, level, _ in diagnosis.bad() if level == "failure"] == [
+        "secrets-strength",
+        "secrets-flower",
+    ]
+    level, sentence, fix = diagnosis.one("settings-unknown")
+    assert (level, fix) == ("warning", "Perhaps ATTRIBUTION_DATABASE_URL is meant. Else remove it.")
+    assert sentence.startswith("Nothing reads the file attribution_databse_url")
+    gone = diagnose(only="settings", secrets_dir=tmp_path / "gone", **WORKER)
+    assert gone.one("settings-worker")[0] == "failure"
+    assert "which is no folder" in gone.one("settings-worker")[1]
 
 
 @pytest.mark.parametrize("length", [12, 16, 24, 32])

@@ -105,7 +105,7 @@ def test_entries_that_were_read_long_ago_are_found(
     consumer: StreamConsumer, redis_url: str, redis_client: redis.Redis, diagnose: Diagnose
 ) -> None:
     push(redis_client, 2)
-    ids = [entry.entry_id for entry in consumer.read(count=10, block=None)]
+    ids: Any = [entry.entry_id for entry in consumer.read(count=10, block=None)]
     redis_client.xclaim(EVENTS, GROUP, CONSUMER, 0, ids, idle=600_000, retrycount=3)
     level, sentence, _ = diagnose(only="streams-pending", redis_url=redis_url, **SECRET).one("streams-pending")
     assert level == "failure"
