@@ -19,7 +19,7 @@ def rsa_key() -> rsa.RSAPrivateKey:
 
 
 def write_certificate(folder: Path, *, ends_at: datetime | None = None) -> tuple[Path, Path]:
-    """Write a self-signed certificate for 127.0.0.1 and its key; return both paths. It lasts for an hour unless told."""
+    """Write a self-signed certificate for 127.0.0.1 and its key, for an hour or until then; return both paths."""
     key = rsa_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis.example.com")])
     now = datetime.now(UTC)
