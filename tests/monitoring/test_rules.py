@@ -119,3 +119,9 @@ def test_where_prometheus_cannot_be_had_the_reason_is_told(tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(prometheus_binary.NoPrometheus, match=r"no apt-get to fetch Debian's package with"):
         prometheus_binary.find(tmp_path / "tools")
+
+
+def test_what_is_recorded_is_used() -> None:
+    used = " ".join(rule["expr"] for rule in (*ALERTS.values(), *RECORDED.values()))
+    used += " ".join(path.read_text() for path in (ROOT / "deploy/grafana/dashboards").glob("*.json"))
+    assert [name for name in RECORDED if name not in used] == []
