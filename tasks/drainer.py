@@ -39,7 +39,7 @@ from worker.stream_consumer import Entry
 from worker.streams import MESSAGES
 from worker.tracing import start_tracing
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("tasks.drainer")  # run as a program, its own name is another
 
 #: Longest wait for new entries in one read: how soon the process notices that it is to stop.
 BLOCK = timedelta(seconds=1)

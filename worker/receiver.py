@@ -40,7 +40,7 @@ from worker.stream_writer import StreamWriter
 from worker.traced_endpoint import TracedEndpoint
 from worker.tracing import is_tracing, start_tracing
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("worker.receiver")  # run as a program, its own name is another
 
 #: Longer than any common proxy keeps an idle connection to us: it must not send into one that we are just closing.
 _KEEP_ALIVE_SECONDS = 75

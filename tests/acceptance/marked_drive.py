@@ -29,6 +29,8 @@ from tests.tasks.streams import backlog
 from tests.tasks.webhook_endpoint import SECRET, WebhookEndpoint
 from tests.waiting import eventually
 from worker.queues import ALL, DRAIN, MAINTENANCE, TRACKING
+from worker.stream_consumer import StreamConsumer, connect
+from worker.streams import EVENTS, MESSAGES
 
 FLOWER_AUTH: Final = ("ops", "password-of-the-tests")
 MESSAGE_ID: Final = f"<{MARKS.message_id}@mail.example.com>"
@@ -86,6 +88,8 @@ class Driven:
         eventually(lambda: self._assert_up(self.http, "/readyz"), within=40)
         eventually(lambda: self._assert_up(self.flower, "/healthcheck"), within=40)
         eventually(self._assert_flower_sees_the_worker, within=40)
+        eventually(lambda: self._assert_logged("tasks.drainer", '"draining"'), within=40)
+        StreamConsumer(connect(self.redis_url), (MESSAGES, EVENTS)).create_group()  # or has a slow drain yet to make it
 
     def close(self) -> None:
         """Close connections; the programs end with the test."""
