@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+# passage and redis_keeping are the second halves of subjects.
 from cli.doctor import (
     celery_workers,
     configuration,
     database,
     encryption,
     events,
-    handshake,
-    redis_server,
+    listmonk,
+    passage,
+    redis_keeping,
     schema,
     secrets,
     streams,
@@ -24,9 +26,10 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     encryption.subject,
     database.subject,
     schema.subject,
-    redis_server.subject,
+    listmonk.subject,
+    redis_keeping.subject,
     streams.subject,
     celery_workers.subject,
     events.subject,
-    handshake.subject,
+    passage.subject,
 )

@@ -7,12 +7,10 @@ import runpy
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from celery import Celery
-
+from cli.doctor.celery_nodes import Nodes, broker_of
 from cli.doctor.findings import Finding, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
 from db.checkup import foreign_rows, overdue, uncounted_changes
@@ -22,10 +20,6 @@ from worker.streams import MEASURED
 
 subject: Final = Subject("celery", "Celery")
 
-#: Seconds that workers have to answer. Each answers at once, unless its machine is at its limit.
-_ANSWER_SECONDS: Final = 3.0
-#: How beat calls itself: see cli/beat.py.
-_BEAT: Final = "beat@"
 #: Messages in a queue that workers serve, above which they do not keep up.
 _LONG_QUEUE: Final = 1000
 #: kombu keeps messages of other priorities in lists of their own, named behind these bytes.
@@ -165,69 +159,6 @@ def our_tasks() -> list[str]:
     """Return the names of this release's tasks. Celery's settings must be readable."""
     # Read afresh, not imported: nothing here is to be Celery's settings of this process.
     return list(runpy.run_module("worker.celeryconfig")["task_routes"])
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Who has answered: names of workers and beats, and what each worker serves and knows."""
-
-    workers: list[str]
-    beats: list[str]
-    queues: dict[str, list[str]]
-    tasks: dict[str, set[str]]
-
-    @classmethod
-    def of(cls, installation: Installation) -> Nodes:
-        """Ask all of them, once for all checks.
-
-        Raises:
-            Missing: there is no broker to ask them through.
-        """
-        _ = installation.worker
-        server = broker_of(installation)
-        installation.redis(server)
-        return installation.once("nodes", lambda: cls._ask(installation.redis_servers[server]))
-
-    @classmethod
-    def _ask(cls, broker_url: str) -> Nodes:
-        app = Celery("doctor", broker=broker_url, set_as_current=False)
-        app.conf.update(
-            accept_content=["json"],
-            broker_connection_retry=False,
-            broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5},
-        )
-        try:
-            # Two beats of one machine have one name.
-            names = sorted(name for reply in _ask(app, "ping") for name in reply)
-            workers = [name for name in names if not name.startswith(_BEAT)]
-            beats = [name for name in names if name.startswith(_BEAT)]
-            if not workers:
-                return cls(workers, beats, {}, {})
-            served = _answers(app, "active_queues")
-            known = _answers(app, "registered")
-            return cls(
-                workers,
-                beats,
-                {name: [str(queue["name"]) for queue in told] for name, told in served.items()},
-                {name: {str(task).partition(" ")[0] for task in told} for name, told in known.items()},
-            )
-        finally:
-            app.close()
-
-
-def _answers(app: Celery, question: str) -> dict[str, list[Any]]:
-    """Ask every node for a list, and return each one's; a node that does not know the question has none."""
-    return {name: told for reply in _ask(app, question) for name, told in reply.items() if isinstance(told, list)}
-
-
-def _ask(app: Celery, question: str) -> list[dict[str, Any]]:
-    replies: Any = app.control.broadcast(question, reply=True, timeout=_ANSWER_SECONDS)
-    return list(replies or ())
-
-
-def broker_of(installation: Installation) -> str:
-    """Return what the Redis of Celery is called in `Installation.redis_servers`."""
-    return "Celery's Redis" if "Celery's Redis" in installation.redis_servers else "Redis"
 
 
 def _minutes(duration: timedelta) -> str:

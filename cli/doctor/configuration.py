@@ -200,5 +200,22 @@ def archive(installation: Installation) -> Iterator[Finding]:
         )
 
 
+@subject.check("recipients", "Recipients are kept as keyed hashes.")
+def recipients(installation: Installation) -> Iterator[Finding]:
+    """Look how recipients' addresses are stored."""
+    settings = installation.worker
+    if settings.recipients == "plain":
+        yield hint(
+            "ATTRIBUTION_RECIPIENTS is plain: addresses are stored as they come.",
+            "Set it to hash, with ATTRIBUTION_RECIPIENT_KEY, unless you have to read them.",
+        )
+    elif settings.recipient_key is None:
+        yield hint(
+            "ATTRIBUTION_RECIPIENT_KEY is not set: recipients are not stored at all, and nobody is found by an"
+            " address.",
+            "Make one with `openssl rand -hex 32`, and keep it for good.",
+        )
+
+
 def _seconds(duration: timedelta) -> str:
     return f"{duration.total_seconds():g} s"

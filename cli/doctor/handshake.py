@@ -20,8 +20,6 @@ _PATHS: Final = ("/eventgrid", "/webhooks/service/azure")
 #: What is left of a certificate where it should have been renewed, and where somebody has to be called.
 _RENEWED: Final = timedelta(days=14)
 _URGENT: Final = timedelta(days=3)
-#: Bytes of a body such as Event Grid may send, larger than what many proxies take by default.
-_LARGE_BODY: Final = 1_500_000
 #: The origin that Event Grid names in the CloudEvents handshake.
 _ORIGIN: Final = "eventgrid.azure.net"
 
@@ -83,7 +81,7 @@ def reachable(installation: Installation) -> Iterator[Finding]:
     """Connect to the address, and verify its certificate."""
     _ = installation.url
     try:
-        _endpoint(installation)
+        endpoint_of(installation)
     except Missing as missing:
         yield missing.finding
 
@@ -91,7 +89,7 @@ def reachable(installation: Installation) -> Iterator[Finding]:
 @subject.check("certificate", "The certificate will last.")
 def certificate(installation: Installation) -> Iterator[Finding]:
     """Look when the certificate ends."""
-    ends = _endpoint(installation).certificate_ends
+    ends = endpoint_of(installation).certificate_ends
     if ends is None:
         return
     left = timedelta(seconds=ends - time.time())
@@ -111,7 +109,7 @@ def _left(duration: timedelta) -> str:
 @subject.check("eventgrid", "Event Grid's own handshake is granted, with each secret.")
 def eventgrid(installation: Installation) -> Iterator[Finding]:
     """Make the handshake in Event Grid's own schema, with each secret that is valid here."""
-    endpoint = _endpoint(installation)
+    endpoint = endpoint_of(installation)
     addresses = _addresses(installation, endpoint)
     refused = [finding for address in addresses if (finding := _try(address)) is not None]
     if refused and len(refused) < len(addresses):
@@ -169,7 +167,7 @@ def _explain(answer: Answer) -> Finding:
 @subject.check("header", "A secret in a header comes through.")
 def header(installation: Installation) -> Iterator[Finding]:
     """Make the handshake with the secret in a header, as delivery attributes send it."""
-    endpoint = _endpoint(installation)
+    endpoint = endpoint_of(installation)
     secrets = _secrets(installation)
     if not secrets or _try(endpoint.address(secret=secrets[0])) is not None:
         return  # told of above
@@ -189,7 +187,7 @@ def header(installation: Installation) -> Iterator[Finding]:
 @subject.check("cloudevents", "The CloudEvents handshake is granted.")
 def cloudevents(installation: Installation) -> Iterator[Finding]:
     """Make the handshake that Event Grid makes where a subscription is in the CloudEvents schema."""
-    endpoint = _endpoint(installation)
+    endpoint = endpoint_of(installation)
     headers = {"webhook-request-origin": _ORIGIN, "webhook-request-rate": "120"}
     try:
         answer = call("OPTIONS", endpoint.address(), headers)
@@ -213,74 +211,13 @@ def cloudevents(installation: Installation) -> Iterator[Finding]:
         )
 
 
-@subject.check("stranger", "Whoever has no secret is turned away.")
-def stranger(installation: Installation) -> Iterator[Finding]:
-    """Make the handshake without a secret."""
-    endpoint = _endpoint(installation)
-    if _takes_strangers(installation, endpoint):
-        yield failure(
-            "The handshake is granted without any secret: whoever knows the address can make events up.",
-            "Set ATTRIBUTION_EVENT_SECRETS for the receivers, and remove ATTRIBUTION_INSECURE; or have the proxy add no"
-            " secret of its own.",
-        )
+def endpoint_of(installation: Installation) -> Endpoint:
+    """Return the public address, which answers.
 
-
-@subject.check("body", "Bodies as large as Event Grid's come through.")
-def large_body(installation: Installation) -> Iterator[Finding]:
-    """Post a large body without a secret: the receiver turns it away, unless something in front does so before."""
-    endpoint = _endpoint(installation)
-    if _takes_strangers(installation, endpoint):
-        raise Missing("strangers are let in, and it would be stored", hint(""))
-    try:
-        answer = call("POST", endpoint.address(bare=True), {"content-type": "application/json"}, b" " * _LARGE_BODY)
-    except NoAnswer as error:
-        yield warning(
-            f"Given a body of {_LARGE_BODY:,} bytes, the public address {error}.",
-            "Allow bodies of 8 MiB in the proxy, and thirty seconds for them.",
-        )
-        return
-    if answer.status == 413:
-        yield failure(
-            f"A body of {_LARGE_BODY:,} bytes is answered 413 by something in front. Event Grid, which sends such where"
-            " events are batched, never tries again after a 413: these events would be lost.",
-            "Allow bodies of 8 MiB there: client_max_body_size 8m in nginx.",
-        )
-    elif answer.status in (400, 401, 403):
-        yield failure(
-            f"A body of {_LARGE_BODY:,} bytes is answered {answer.status} by something in front, after which Event Grid"
-            " never tries again: these events would be lost.",
-            "Have the firewall let bodies of 8 MiB through to this path without looking into them.",
-        )
-
-
-@subject.check("metrics", "Metrics are not for the world.")
-def metrics(installation: Installation) -> Iterator[Finding]:
-    """Ask the public address for the receiver's metrics."""
-    endpoint = _endpoint(installation)
-    try:
-        answer = call("GET", endpoint.beside("/metrics"))
-    except NoAnswer:
-        return
-    if answer.status == 200 and b"attribution_" in answer.body:
-        yield warning(
-            "The receiver's /metrics is open to whoever knows the public address.",
-            "Have the proxy pass /eventgrid alone, and /messages if a mailer is outside.",
-        )
-
-
-def _endpoint(installation: Installation) -> Endpoint:
+    Raises:
+        Missing: it was not given, or does not.
+    """
     return installation.once("endpoint", lambda: reach(installation.url))
-
-
-def _takes_strangers(installation: Installation, endpoint: Endpoint) -> bool:
-    def look() -> bool:
-        code, headers, body = validation()
-        try:
-            return granted(call("POST", endpoint.address(bare=True), headers, body), code)
-        except NoAnswer:
-            return False
-
-    return installation.once("strangers", look)
 
 
 def _addresses(installation: Installation, endpoint: Endpoint) -> list[str]:

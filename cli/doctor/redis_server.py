@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 import redis
@@ -12,8 +11,7 @@ from redis.exceptions import ResponseError
 from cli.doctor.clock import judge_clock
 from cli.doctor.findings import Finding, Missing, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
-from worker.redis_checks import REQUIRED, faults_of, read_settings
-from worker.streams import EVENTS, MESSAGES, PROBE
+from worker.streams import EVENTS, MESSAGES
 
 subject: Final = Subject("redis", "Redis")
 
@@ -23,8 +21,6 @@ _OLDEST_VERSION: Final = (6, 2)
 _COUNTING_VERSION: Final = (7, 0)
 #: Share of its connections in use above which there soon are none.
 _MANY_CLIENTS: Final = 0.8
-#: Share of the receiver's limit above which it is soon reached.
-_NEARLY: Final = 0.8
 
 
 @subject.check("reachable", "Redis answers.")
@@ -40,8 +36,8 @@ def reachable(installation: Installation) -> Iterator[Finding]:
 @subject.check("version", "Redis is new enough.")
 def version(installation: Installation) -> Iterator[Finding]:
     """Compare the server's version with the oldest that the commands are known to."""
-    for server, client in _clients(installation):
-        yield judge_version(server, str(_info(server, client, "server").get("redis_version", "")))
+    for server, client in answering(installation):
+        yield judge_version(server, str(info_of(server, client, "server").get("redis_version", "")))
 
 
 def judge_version(server: str, text: str) -> Finding:
@@ -62,8 +58,8 @@ def judge_version(server: str, text: str) -> Finding:
 @subject.check("single", "Redis is no cluster.")
 def single(installation: Installation) -> Iterator[Finding]:
     """Look for cluster mode."""
-    for server, client in _clients(installation):
-        if _info(server, client, "cluster").get("cluster_enabled"):
+    for server, client in answering(installation):
+        if info_of(server, client, "cluster").get("cluster_enabled"):
             yield failure(
                 f"{server} is in cluster mode, which Celery cannot use: its queues would be in several slots.",
                 "Take a Redis without cluster mode, or a managed one's policy of a single shard.",
@@ -73,129 +69,19 @@ def single(installation: Installation) -> Iterator[Finding]:
 @subject.check("primary", "Redis is a primary.")
 def primary(installation: Installation) -> Iterator[Finding]:
     """Look for a replica, which takes no writes."""
-    for server, client in _clients(installation):
-        if _info(server, client, "replication").get("role") != "master":
+    for server, client in answering(installation):
+        if info_of(server, client, "replication").get("role") != "master":
             yield failure(
                 f"{server} is a replica, which is read-only: each request is answered 503.",
                 "Name the primary in the address, or promote this one: REPLICAOF NO ONE.",
             )
 
 
-@subject.check("writable", "Redis takes writes.")
-def writable(installation: Installation) -> Iterator[Finding]:
-    """Write what the receiver writes every second, to learn what a full disk or a missing right says to it."""
-    for server, client in _clients(installation):
-        try:
-            client.set(PROBE, 1, ex=60)
-        except ResponseError as error:
-            yield failure(
-                f"{server} takes no writes: {_refusal(str(error))}.", "Each request is answered 503 till then."
-            )
-
-
-def _refusal(text: str) -> str:
-    for code, meaning in {
-        "MISCONF": "it could not save, or not write its append-only file; look at its log and its disk",
-        "OOM": "it is full; let the drain empty it, or raise maxmemory",
-        "command not allowed when used memory": "it is full; let the drain empty it, or raise maxmemory",
-        "READONLY": "it is a read-only replica",
-        "can't write against a read only": "it is a read-only replica",
-        "NOREPLICAS": "min-replicas-to-write asks for more replicas than are there",
-        "Not enough good replicas": "min-replicas-to-write asks for more replicas than are there",
-        "CLUSTERDOWN": "its cluster has no slots",
-        "Hash slot not served": "its cluster has no slots",
-        "NOPERM": "its user may not write our keys (ACL SETUSER … ~attribution:* +@all)",
-        "no permission": "its user may not write our keys (ACL SETUSER … ~attribution:* +@all)",
-    }.items():
-        if code.casefold() in text.casefold():
-            return meaning
-    return "look at its log"
-
-
-@subject.check("safe", "Redis keeps what it acknowledges.")
-def safe(installation: Installation) -> Iterator[Finding]:
-    """Compare its settings with those that lose nothing, as each process does before it starts."""
-    allowed = any(settings.allow_unsafe_redis for settings in installation.settings)
-    for server, client in _clients(installation):
-        settings = read_settings(client)
-        for name, sentence in faults_of(settings).items():
-            required = f"{name} {REQUIRED[name][0]}"
-            fix = f"Write `{required}` into redis.conf, and send it `CONFIG SET {required}`."
-            said = f"Of {server}, {sentence}"
-            yield (
-                warning(said, fix) if allowed else failure(said, f"{fix} Receivers and workers do not start till then.")
-            )
-        if unseen := [f"{name} is {required}" for name, (required, _) in REQUIRED.items() if name not in settings]:
-            yield hint(
-                f"{server} does not let us see how it is configured.",
-                f"Make sure that {', '.join(unseen)}: in its provider's settings, or in what they promise.",
-            )
-
-
-@subject.check("disk", "Redis's last writes to its disk succeeded.")
-def disk(installation: Installation) -> Iterator[Finding]:
-    """Look at what became of its last writes, and whether the disk keeps up."""
-    for server, client in _clients(installation):
-        yield from judge_disk(server, _info(server, client, "persistence"))
-
-
-def judge_disk(server: str, told: dict[str, Any]) -> Iterator[Finding]:
-    """Judge what INFO tells of persistence."""
-    if told.get("aof_last_write_status", "ok") != "ok":
-        yield failure(
-            f"{server} could not write its append-only file, and takes no writes.",
-            "Look at its log: most often its disk is full or gone. Make room; it goes on by itself.",
-        )
-    if told.get("aof_last_bgrewrite_status", "ok") != "ok":
-        yield warning(
-            f"{server} could not rewrite its append-only file, which grows until the disk is full.",
-            "Look at its log. It needs memory to fork (vm.overcommit_memory = 1), and room on its disk for a second"
-            " file.",
-        )
-    if told.get("rdb_last_bgsave_status", "ok") != "ok":
-        yield warning(
-            f"{server}'s last snapshot failed. With stop-writes-on-bgsave-error it takes no writes until one succeeds.",
-            "Look at its log and its disk. With appendonly yes snapshots are not needed: CONFIG SET save ''.",
-        )
-    if told.get("loading"):
-        yield warning(f"{server} is loading its data.", "Wait, and look again.")
-
-
-@subject.check("memory", "Redis has room, and a limit.")
-def memory(installation: Installation) -> Iterator[Finding]:
-    """Compare what Redis uses with its maxmemory, and with the share of it at which the receiver refuses."""
-    limit_percent = 70
-    with suppress(Missing):
-        limit_percent = installation.receiver.memory_limit_percent
-    for server, client in _clients(installation):
-        told = _info(server, client, "memory")
-        most = int(told.get("maxmemory", 0))
-        if not most:
-            yield warning(
-                f"{server} has no maxmemory: it grows until the machine's memory is gone, and is killed then; nor does"
-                " the receiver know when to refuse.",
-                "Set maxmemory to 60 % of the machine's memory, or of its container's limit.",
-            )
-            continue
-        percent = 100 * (int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))) / most
-        if percent > limit_percent:
-            yield failure(
-                f"{server} uses {percent:.0f} % of its maxmemory, and {limit_percent} % is the limit"
-                " (ATTRIBUTION_MEMORY_LIMIT_PERCENT): the receiver answers 503.",
-                "Look whether workers drain, and what else is in it (redis-cli --bigkeys); or raise maxmemory.",
-            )
-        elif percent > _NEARLY * limit_percent:
-            yield warning(
-                f"{server} uses {percent:.0f} % of its maxmemory; from {limit_percent} % on the receiver answers 503.",
-                "Look whether workers drain, and what else is in it (redis-cli --bigkeys); or raise maxmemory.",
-            )
-
-
 @subject.check("clients", "Redis has connections to spare.")
 def clients(installation: Installation) -> Iterator[Finding]:
     """Compare its connections with the most that there may be."""
-    for server, client in _clients(installation):
-        told = _info(server, client, "clients")
+    for server, client in answering(installation):
+        told = info_of(server, client, "clients")
         most = int(told.get("maxclients", 0))
         if most and told["connected_clients"] >= _MANY_CLIENTS * most:
             yield warning(
@@ -208,7 +94,7 @@ def clients(installation: Installation) -> Iterator[Finding]:
 @subject.check("clock", "Redis's clock and this machine's agree.")
 def clock(installation: Installation) -> Iterator[Finding]:
     """Compare the clocks: an entry's id is the time at which Redis took it."""
-    for server, client in _clients(installation):
+    for server, client in answering(installation):
         yield from judge_clock(server, lambda asked=client: _time(asked))  # type: ignore[misc]
 
 
@@ -217,7 +103,7 @@ def database(installation: Installation) -> Iterator[Finding]:
     """Look for our streams in other databases of the same server: whoever writes there writes to nobody."""
     client = installation.redis()
     ours = int(client.get_connection_kwargs().get("db") or 0)
-    for name in _info("Redis", client, "keyspace"):
+    for name in info_of("Redis", client, "keyspace"):
         number = int(name.removeprefix("db")) if name.removeprefix("db").isdecimal() else ours
         if number != ours and (found := _streams_in(client, number)):
             yield failure(
@@ -238,25 +124,30 @@ def _streams_in(client: redis.Redis, number: int) -> list[str]:
             pool.disconnect()
 
 
-def _clients(installation: Installation) -> Iterator[tuple[str, redis.Redis]]:
+def answering(installation: Installation) -> Iterator[tuple[str, redis.Redis]]:
     """Yield those servers that answer.
 
     Raises:
         Missing: none does.
     """
     away: Missing | None = None
-    answering = []
+    found = []
     for server in installation.redis_servers:
         try:
-            answering.append((server, installation.redis(server)))
+            found.append((server, installation.redis(server)))
         except Missing as missing:
             away = missing
-    if not answering and away is not None:
+    if not found and away is not None:
         raise away
-    yield from answering
+    yield from found
 
 
-def _info(server: str, client: redis.Redis, section: str) -> dict[str, Any]:
+def info_of(server: str, client: redis.Redis, section: str) -> dict[str, Any]:
+    """Return a section of what Redis tells of itself.
+
+    Raises:
+        Missing: it does not let itself be asked.
+    """
     try:
         return client.info(section)
     except ResponseError:

@@ -42,14 +42,20 @@ def strength(installation: Installation) -> Iterator[Finding]:
         for secret in secrets:
             if why := weakness(secret):
                 which = f"A secret of {name}" if len(secrets) > 1 else name
-                yield failure(f"{which} can be guessed: {why}.", f"Make a new one, with `{_recipe(name)}`. {_ROTATE}")
+                yield failure(f"{which} can be guessed: {why}.", _cure(name))
 
 
-_ROTATE: Final = "Put it beside the old one, change the other side, then remove the old one: docs/operations.md."
-
-
-def _recipe(name: str) -> str:
-    return 'echo "whsec_$(openssl rand -base64 32)"' if "WEBHOOK" in name else "openssl rand -hex 24"
+def _cure(name: str) -> str:
+    if name.endswith("_KEY"):
+        return (
+            "Make a new one, with `openssl rand -hex 32`: the sooner the better, for what was hashed with the old one"
+            " is not found by its address any more."
+        )
+    recipe = 'echo "whsec_$(openssl rand -base64 32)"' if "WEBHOOK" in name else "openssl rand -hex 24"
+    return (
+        f"Make a new one, with `{recipe}`. Put it beside the old one, change the other side, then remove the old one:"
+        " docs/operations.md."
+    )
 
 
 @subject.check("shared", "Each secret is for one thing.")

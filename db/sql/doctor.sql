@@ -30,9 +30,11 @@ SELECT count(*) FROM pg_prepared_xacts WHERE prepared < now() - CAST(:older_than
 
 -- name: find_idle_slots
 -- A slot that nobody reads from keeps the log of all writes until the disk is full.
-SELECT count(*) AS slots, max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) AS bytes
+SELECT count(*) AS slots,
+       max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
+                           restart_lsn)) AS bytes
   FROM pg_replication_slots
- WHERE NOT active AND restart_lsn IS NOT NULL AND NOT pg_is_in_recovery();
+ WHERE NOT active AND restart_lsn IS NOT NULL;
 
 -- name: find_tables
 SELECT wanted.name, to_regclass(wanted.name) IS NOT NULL AS found

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from cli.doctor.redis_server import judge_disk, judge_version
+from cli.doctor.redis_keeping import judge_disk
+from cli.doctor.redis_server import judge_version
 from stack.redis_server import RedisServer
 from tests.cli.doctor.conftest import NOWHERE, Diagnose, random_secret
 from tests.conftest import MakeRedis

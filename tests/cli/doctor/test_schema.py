@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -9,11 +10,16 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
+from sqlalchemy.pool import NullPool
 
+from db.counting import count_changes
+from db.engine import create_engine
 from db.migrate import MIGRATIONS
+from db.reporting import campaign_stats
 from db.tables import VERSION_TABLE
 from tests.cli.doctor.conftest import Diagnose
 from tests.databases import DatabaseServer
+from tests.pages import read, section
 
 HEAD = ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
@@ -45,10 +51,10 @@ def as_role(url: str, role: str) -> str:
 @pytest.mark.parametrize("fixture", ["database_url", "listmonk_database_url"])
 def test_what_the_migration_made_is_in_order(fixture: str, request: pytest.FixtureRequest, diagnose: Diagnose) -> None:
     url = request.getfixturevalue(fixture)
-    diagnosis = diagnose(only="schema", database_url=url)
+    diagnosis = diagnose(only=("schema", "listmonk"), database_url=url)
     assert {found["level"] for found in diagnosis.document["findings"]} == {"ok"}
     words = "This is listmonk's database, with its" if "listmonk" in fixture else "This is not listmonk's database"
-    assert words in diagnosis.one("schema-listmonk")[1]
+    assert words in diagnosis.one("listmonk-tables")[1]
 
 
 def test_a_database_that_was_never_migrated_is_found_once(empty_database_url: str, diagnose: Diagnose) -> None:
@@ -177,9 +183,7 @@ def test_a_role_that_may_not_write_listmonks_tables_is_told_so(
             f"REVOKE USAGE ON SEQUENCE bounces_id_seq FROM {role}",
         )
         url = as_role(listmonk_database_url, role)
-        level, sentence, _ = diagnose(only="schema-listmonk-privileges", database_url=url).one(
-            "schema-listmonk-privileges"
-        )
+        level, sentence, _ = diagnose(only="listmonk-privileges", database_url=url).one("listmonk-privileges")
         assert level == "failure"
         assert "INSERT on campaign_views" in sentence
         assert "USAGE on its sequence on bounces" in sentence
@@ -192,19 +196,19 @@ def test_a_role_that_may_not_write_listmonks_tables_is_told_so(
     [
         (
             ["ALTER TABLE campaign_views RENAME COLUMN created_at TO seen_at"],
-            "schema-listmonk", "warning", "its tables for views are not as we know them",
+            "listmonk-tables", "warning", "its tables for views are not as we know them",
         ),
         (
             ["UPDATE settings SET value = 'true' WHERE key = 'privacy.disable_tracking'"],
-            "schema-listmonk", "hint", "not written into its tables",
+            "listmonk-tables", "hint", "not written into its tables",
         ),
         (
             ["UPDATE settings SET value = 'false' WHERE key = 'privacy.individual_tracking'"],
-            "schema-listmonk", "hint", "without their subscriber",
+            "listmonk-tables", "hint", "without their subscriber",
         ),
         (
             ["ALTER TABLE azure_engagement_events DROP CONSTRAINT azure_engagement_events_campaign_id_fkey"],
-            "schema-listmonk-keys", "failure", "The foreign key on campaign_id of azure_engagement_events is gone",
+            "listmonk-keys", "failure", "The foreign key on campaign_id of azure_engagement_events is gone",
         ),
         (
             [
@@ -212,7 +216,7 @@ def test_a_role_that_may_not_write_listmonks_tables_is_told_so(
                 "ALTER TABLE azure_delivery_events ADD FOREIGN KEY (subscriber_id) REFERENCES subscribers (id)"
                 " ON DELETE CASCADE NOT VALID",
             ],
-            "schema-listmonk-keys", "hint", "subscriber_id of azure_delivery_events holds for new rows alone",
+            "listmonk-keys", "hint", "subscriber_id of azure_delivery_events holds for new rows alone",
         ),
     ],
     ids=["columns", "untracked", "nameless", "no-key", "unchecked-key"],
@@ -230,8 +234,28 @@ def test_listmonks_version_is_told(listmonk_database_url: str, diagnose: Diagnos
         listmonk_database_url,
         """INSERT INTO settings (key, value) VALUES ('migrations', '["v4.1.0", "v5.0.3"]')""",
     )
-    found = diagnose(only="schema-listmonk", database_url=listmonk_database_url).one("schema-listmonk")
+    found = diagnose(only="listmonk-tables", database_url=listmonk_database_url).one("listmonk-tables")
     assert found[:2] == (
         "ok",
         "This is listmonk's database (v5.0.3), with its tables for views, clicks and bounces.",
     )
+
+
+def test_the_recount_that_the_page_shows_puts_right_what_no_trigger_told(database_url: str) -> None:
+    page = read("docs/doctor.md")
+    (recount,) = re.findall(r"```sql\n(.*?)```", section(page, "Recounting"), re.DOTALL)
+    run(
+        database_url,
+        "ALTER TABLE azure_message_tracking DISABLE TRIGGER attribution_counts_insert",
+        "INSERT INTO azure_message_tracking (campaign_id, internet_message_id, tracked_via) VALUES (7, '<m@a>',"
+        " 'http')",
+        "ALTER TABLE azure_message_tracking ENABLE TRIGGER attribution_counts_insert",
+    )
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.connect() as conn:
+        assert list(campaign_stats(conn, campaigns=None, since=None)) == []
+    run(database_url, recount)
+    while (counted := count_changes(engine)).changes or counted.recounts:
+        pass
+    with engine.connect() as conn:
+        assert [(row.campaign_id, row.sent) for row in campaign_stats(conn, campaigns=None, since=None)] == [(7, 1)]

@@ -14,7 +14,10 @@ from cli.doctor.distance import Distance, distance_of
 from cli.doctor.secrets import weakness
 from tests.cli.doctor.conftest import NOWHERE, Diagnose, random_secret
 
-WORKER = {"database_url": f"postgresql://attribution:{random_secret()}@{NOWHERE}/attribution"}
+WORKER = {
+    "recipient_key": random_secret(),
+    "database_url": f"postgresql://attribution:{random_secret()}@{NOWHERE}/attribution",
+}
 RECEIVER = {"event_secrets": random_secret(), "message_secrets": random_secret()}
 SHORT = ("settings", "secrets", "encryption")
 
@@ -47,6 +50,8 @@ def test_sound_settings_are_in_order(diagnose: Diagnose) -> None:
         ("settings-memory-limit", "warning", "may be full before", {"memory_limit_percent": "95"}),
         ("settings-drain", "hint", "only what beat wakes it for", {"drain_processes": "0"}),
         ("settings-archive", "hint", "nothing can be replayed", {"archive_retention": "0"}),
+        ("settings-recipients", "hint", "addresses are stored as they come", {"recipients": "plain"}),
+        ("secrets-strength", "failure", "ATTRIBUTION_RECIPIENT_KEY can be guessed", {"recipient_key": "0" * 32}),
         ("secrets-strength", "failure", "words that stand in examples", {"event_secrets": "changeme-changeme"}),
         ("secrets-strength", "failure", "words that stand in examples", {"message_secrets": "my-secret-password"}),
         ("secrets-strength", "failure", "it repeats itself", {"event_secrets": "aaaaaaaaaaaaaaaaaaaaaaaa"}),

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from cli.doctor import celery_workers
+from cli.doctor.celery_nodes import Nodes
 from cli.doctor.celery_workers import our_tasks
 from db.migrate import upgrade
 from simulator import listmonk
@@ -63,6 +63,7 @@ def test_an_installation_that_runs_is_in_order_and_each_part_that_dies_is_missed
         "message_secrets": random_secret(),
         "flower_auth": f"operator:{random_secret()}",
         "port": free_port(),
+        "recipient_key": random_secret(),
         "metrics_port": 0,
     }
     programs("receiver", **settings)
@@ -125,8 +126,8 @@ def assert_two_beats(diagnose: Diagnose, settings: dict[str, object]) -> None:
 def test_a_queue_that_grows_is_found(
     redis_url: str, redis_client: redis.Redis, diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = celery_workers.Nodes(["worker@a"], [], {"worker@a": list(queues.ALL)}, {"worker@a": set(our_tasks_of())})
-    monkeypatch.setattr(celery_workers.Nodes, "of", classmethod(lambda _kind, _installation: served))
+    served = Nodes(["worker@a"], [], {"worker@a": list(queues.ALL)}, {"worker@a": set(our_tasks_of())})
+    monkeypatch.setattr(Nodes, "of", classmethod(lambda _kind, _installation: served))
     redis_client.lpush(queues.MAINTENANCE, *("a task" for _ in range(1001)))
     found = diagnose(only="celery-queues", redis_url=redis_url, **CELERY).one("celery-queues")
     assert found[:2] == (
@@ -155,8 +156,8 @@ def test_a_worker_of_another_release_is_found(
     ours = set(our_tasks_of())
     assert {"drain_events", "sweep_parked"} <= ours
     told = {"worker@a": ours, "worker@b": change(ours)}
-    nodes = celery_workers.Nodes(sorted(told), [], {name: list(queues.ALL) for name in told}, told)
-    monkeypatch.setattr(celery_workers.Nodes, "of", classmethod(lambda _kind, _installation: nodes))
+    nodes = Nodes(sorted(told), [], {name: list(queues.ALL) for name in told}, told)
+    monkeypatch.setattr(Nodes, "of", classmethod(lambda _kind, _installation: nodes))
     found = diagnose(only="celery-release", redis_url=redis_url, **CELERY).one("celery-release")
     assert found[0] == level
     assert found[1].startswith(words)
