@@ -164,7 +164,7 @@ def dead_letters(_installation: Installation) -> Iterator[Finding]:
         "Whether Event Grid dead-letters cannot be seen from here. Without, it drops what it could not deliver for a"
         " day.",
         "az eventgrid system-topic event-subscription show --resource-group … --system-topic-name … --name … --query"
-        " deadLetterDestination must name a container; docs/operations.md. Once it does: --ignore events-dead-letters.",
+        " deadLetterDestination must name a container: docs/azure.md. Once it does: --ignore events-dead-letters.",
     )
 
 
