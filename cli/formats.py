@@ -73,7 +73,12 @@ def as_cell(value: Any, *, on_terminal: bool = False) -> Any:
 
 def write_document(document: Mapping[str, Any]) -> None:
     """Write one JSON object over several lines."""
-    click.echo(_encode(document, indent=2))
+    click.echo(encode_document(document))
+
+
+def encode_document(document: Mapping[str, Any]) -> str:
+    """Return one JSON object over several lines, which steers no terminal."""
+    return _encode(document, indent=2)
 
 
 def write_rows(output_format: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "quarantine": "Show what could not be read, and why.",
     "replay": "Run archived events and trackings through the pipeline again.",
     "import": "Bring in events from dead letters, files, or webhook_logs.",
+    "erase": "Erase everything that is stored of one person.",
+    "export-person": "Write everything that is stored of one person as JSON.",
     "webhook": "Show what the webhook has not been told yet, and act on it.",
     "receiver": "Run the receiver.",
     "worker": "Run a Celery worker.",
@@ -47,7 +49,7 @@ class _Commands(click.Group):
         if name not in COMMANDS:
             return None
         # A word that means something to Python has a line behind it: `import` is `import_` in cli/import_.py.
-        python_name = f"{name}_" if keyword.iskeyword(name) else name
+        python_name = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"cli.{python_name}"), python_name)
         return command
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
+from db.erased import Key
 from db.errors import QUERY_CANCELED, Fault, fault_of, sqlstate_of
 from db.quarantine import quarantine
 from tasks.eventgrid import malformed
@@ -83,6 +84,10 @@ class Pipeline(Protocol[_Rows]):
 
     def parse(self, bodies: Sequence[Body]) -> _Rows:
         """Turn bytes into rows, without I/O and without raising."""
+        ...
+
+    def keys(self, rows: _Rows) -> set[Key]:
+        """Return what the rows would be known again by if they had been erased."""
         ...
 
     def hide(self, body: bytes) -> bytes:

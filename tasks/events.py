@@ -11,12 +11,14 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from db.archive import Packed, keep
+from db.erased import Key
 from db.events import Recorded, record_events
 from db.quarantine import quarantine
 from db.results import Results
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.eventgrid import Parsed, content_key, parse_body
+from tasks.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
 from tasks.patience import patiently
 from tasks.recipients import Recipients
 from tasks.settling import settle
@@ -25,10 +27,11 @@ from worker.tracing import trace_part
 
 
 class EventRows(NamedTuple):
-    """A batch of events to be written, and its bodies for the archive."""
+    """A batch of events to be written, and its bodies: as they were read, and packed for the archive."""
 
     parsed: Parsed
     packed: Packed | None
+    bodies: Sequence[Body] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,11 @@ class EventPipeline:
             for part in parsed.malformed
             for hidden in [self.hide(part.body)]
         ]
-        return EventRows(parsed, pack(bodies) if self.archived else None)
+        return EventRows(parsed, pack(bodies) if self.archived else None, bodies)
+
+    def keys(self, rows: EventRows) -> set[Key]:
+        """Return what the rows would be known again by if they had been erased."""
+        return {*keys_of([*rows.parsed.deliveries, *rows.parsed.engagements], rows.parsed.malformed)}
 
     def hide(self, body: bytes) -> bytes:
         """Return bytes that are no events as they may be kept."""
@@ -85,6 +92,7 @@ class EventPipeline:
 
         def attribute_or_park() -> Recorded:
             with engine.begin() as conn:
+                leave_out_erased(conn, lambda: self.keys(rows))
                 if rows.packed is not None:
                     keep(conn, self.kind, rows.packed)
                 quarantine(conn, parsed.malformed)
@@ -99,7 +107,10 @@ class EventPipeline:
                 )
 
         with trace_part("record"):
-            recorded = patiently(attribute_or_park)
+            try:
+                recorded = patiently(attribute_or_park)
+            except Erased as erased:
+                return record_the_rest(self, engine, rows.bodies, erased)
         with trace_part("settle"):
             released = settle(engine, self.results, recorded.unsettled, recorded.engagements)
         return Drained(

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from db.archive import Packed, keep
+from db.erased import Key
 from db.models import Malformed, TrackedMessage
 from db.quarantine import quarantine
 from db.results import Results
@@ -20,6 +21,7 @@ from db.tracking import Tracked, message_ids, track_messages
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
+from tasks.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
 from tasks.patience import patiently
 from tasks.reasons import Reason
 from tasks.recipients import Recipients
@@ -36,12 +38,13 @@ CALL: Final = 5000
 
 @dataclass(slots=True)
 class Messages:
-    """Send-trackings to be written, each with the body it came in; the malformed ones; all bodies for the archive."""
+    """Send-trackings to be written, each with the body it came in; the malformed ones; bodies, packed and as read."""
 
     messages: list[TrackedMessage] = field(default_factory=list)
     bodies: list[Body] = field(default_factory=list)
     malformed: list[Malformed] = field(default_factory=list)
     packed: Packed | None = None
+    read: Sequence[Body] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class MessagePipeline:
     def parse(self, bodies: Sequence[Body]) -> Messages:
         """Read every body, its recipients hidden; what cannot be read is among the result's malformed parts."""
         bodies = [Body(self.hide(body), entry_id, received_at) for body, entry_id, received_at in bodies]
-        rows = Messages(packed=pack(bodies) if self.archived else None)
+        rows = Messages(packed=pack(bodies) if self.archived else None, read=bodies)
         for body in bodies:
             for tracking in parse_trackings(body.body):
                 if isinstance(tracking, Tracking):
@@ -71,6 +74,10 @@ class MessagePipeline:
                     part = malformed(self.kind, Reason.TRACKING_INVALID, tracking.sentence, tracking.body, *body[1:])
                     rows.malformed.append(part)
         return rows
+
+    def keys(self, rows: Messages) -> set[Key]:
+        """Return what the rows would be known again by if they had been erased."""
+        return {*keys_of(rows.messages, rows.malformed)}
 
     def hide(self, body: bytes) -> bytes:
         """Return a call as it may be kept: mailers may name people under any key."""
@@ -85,6 +92,7 @@ class MessagePipeline:
 
         def track() -> Tracked:
             with engine.begin() as conn:
+                leave_out_erased(conn, lambda: self.keys(rows))
                 if rows.packed is not None:
                     keep(conn, self.kind, rows.packed)
                 tracked = track_messages(conn, rows.messages)
@@ -93,7 +101,10 @@ class MessagePipeline:
                 return tracked
 
         with trace_part("record"):
-            tracked = patiently(track)
+            try:
+                tracked = patiently(track)
+            except Erased as erased:
+                return record_the_rest(self, engine, rows.read, erased)
         with trace_part("settle"):
             released = settle(engine, self.results, message_ids(rows.messages) | tracked.learned)
         return Drained(

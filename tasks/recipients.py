@@ -11,7 +11,7 @@ attributed by. Everything here is linear in the body, whatever a stranger has pu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -94,8 +94,7 @@ class Recipients:
         return body if self.plain else self._hide(body, _anybody)
 
     def _hide(self, body: bytes, find: Callable[[bytes], Iterator[tuple[int, int]]]) -> bytes:
-        if b"\\" in body and b"\\u" in body:
-            body = _ESCAPED.sub(_unescape, body)
+        body = unescaped(body)
         lowered = body.lower()
         people: dict[bytes, bytes] = {}
         named: list[_Named] = []
@@ -141,6 +140,21 @@ def make_recipients(settings: WorkerSettings) -> Recipients:
 def normalise_address(address: str) -> str:
     """Return an address in the one spelling that is hashed and compared: without case, blanks and brackets."""
     return address.strip().removeprefix("<").removesuffix(">").strip().casefold()
+
+
+def find_addresses(body: bytes, addresses: Collection[str]) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return ``body`` without JSON's escapes of what needs none, and where in it any of ``addresses`` stand.
+
+    They are normalised; they are found in any spelling that `Recipients.hide` would replace.
+    """
+    body = unescaped(body)
+    people = {address.encode(): b"" for address in addresses if "@" in address}
+    return body, [(start, end) for start, end, _ in _named_elsewhere(body.lower(), people)]
+
+
+def unescaped(body: bytes) -> bytes:
+    """Return ``body`` with each character as itself that JSON need not have escaped."""
+    return _ESCAPED.sub(_unescape, body) if b"\\" in body and b"\\u" in body else body
 
 
 def _recipients(lowered: bytes) -> Iterator[tuple[int, int]]:

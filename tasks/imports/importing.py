@@ -72,6 +72,7 @@ class _Adopting:
         self.parse = events.parse
         self.split = events.split
         self.hide = events.hide
+        self.keys = events.keys
 
     def record(self, engine: Engine, rows: EventRows) -> Drained:
         parsed = rows.parsed

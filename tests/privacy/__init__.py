@@ -1,0 +1,1 @@
+"""Recipients, erasure, export: what is stored of people, and that it goes."""
