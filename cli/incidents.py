@@ -21,7 +21,7 @@ _OF_EVENTS: Final = ("keys_disagree", "message_id_replaced")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def incidents(context: click.Context, kind: str | None, limit: int, output_format: str) -> None:
-    """Show keys that disagree, replaced Message-IDs, drift, and alarms.
+    """Show keys that disagree, replaced Message-IDs, drift, alarms.
 
     An incident changes no number: it is evidence for people to look at. docs/rewrites.md tells how a replaced
     Message-ID is found out, docs/drift.md what raises an alarm, and that one of them slows the drain.

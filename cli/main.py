@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "events": "Write each event of a campaign, a person or a message.",
     "accuracy": "Show how many clicks two independent keys prove.",
     "why": "Tell how an event, a message or a number came about.",
-    "incidents": "Show keys that disagree, replaced Message-IDs, drift, and alarms.",
+    "incidents": "Show keys that disagree, replaced Message-IDs, drift, alarms.",
     "backfill": "Learn from the replaced system's log, then repair.",
     "repair": "Correct what was credited to the wrong campaign or reader.",
     "parked": "Show what waits for its message, and act on it.",

@@ -22,9 +22,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 #: Tables in the order in which they are told, and what is done about what is found in each.
 TABLES: Final = {
     "azure_message_tracking": "messages, removed",
-    "azure_delivery_events": "delivery reports, removed, or his name struck out of others'",
+    "azure_delivery_events": "delivery reports, removed, or the name struck out of others'",
     "azure_engagement_events": "opens and clicks, likewise",
-    "attribution_archive": "archived batches, rewritten without him",
+    "attribution_archive": "archived batches, rewritten",
     "attribution_quarantine": "quarantined bodies, removed or rewritten",
     "webhook_logs": "the replaced system's bodies, likewise",
     "attribution_journal": "changes by repairs and backfills, which cannot be undone then",
@@ -41,8 +41,8 @@ TABLES: Final = {
 def person_options(command: _Command) -> _Command:
     """Add the options that say whom a command is about."""
     for option in (
-        click.option("--recipient", metavar="ADDRESS", help="His address; `-` reads it from standard input."),
-        click.option("--subscriber", type=NUMBER, help="His number as a subscriber."),
+        click.option("--recipient", metavar="ADDRESS", help="The person's address; `-` reads it from standard input."),
+        click.option("--subscriber", type=NUMBER, help="The person's number as a subscriber."),
     ):
         command = option(command)
     return command

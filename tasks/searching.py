@@ -103,9 +103,7 @@ class Search:
         tables = self._tables_of_bodies()
         with self.engine.begin() as conn:
             return sum(
-                stretch["upto"] - stretch["after"]
-                for table in tables
-                for stretch in stretches(conn, table, 1 << 60)
+                stretch["upto"] - stretch["after"] for table in tables for stretch in stretches(conn, table, 1 << 60)
             )
 
     def _tables_of_bodies(self) -> tuple[str, ...]:

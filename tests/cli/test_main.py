@@ -35,7 +35,7 @@ def attribution(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_where_the_table_says_and_says_what_the_table_says(name: str) -> None:
-    python_name = f"{name}_" if keyword.iskeyword(name) else name
+    python_name = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
     command = getattr(importlib.import_module(f"cli.{python_name}"), python_name)
     assert isinstance(command, click.Command)
     assert command.name == name

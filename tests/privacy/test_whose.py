@@ -169,3 +169,14 @@ def test_nobody_is_erased_unasked(site: Site) -> None:
     before = site.stored()
     assert attribution("erase", "--subscriber", str(ADA), typed="n\n").exit_code == 1
     assert site.stored() == before
+
+
+def test_a_neighbours_click_on_his_link_stays_and_leads_to_nobody(site: Site) -> None:
+    if site.listmonk is None:
+        pytest.skip("it has no links of listmonk's")
+    site.live(ADA, BOB)  # of Ada's mail, Bob's link was clicked
+    erase("--subscriber", str(BOB))
+    assert site.traces(BOB) == []
+    (row,) = site.run("SELECT * FROM azure_engagement_events WHERE event_id LIKE :event", event="%of a neighbour's")
+    assert (row.subscriber_id, row.link_subscriber_id) == (ADA, None)
+    assert row.engagement_context.endswith("/00000000-0000-0000-0000-000000000000")
