@@ -1,8 +1,8 @@
 """What the receiver is compared with: handlers that do nothing, on the same server, configured in the same way.
 
 ``/handler``  a Starlette handler as anybody would write it
-``/bare``     a bare ASGI application that Starlette routes to, which is what the receiver's own endpoints are: nothing
-              that still goes through the router can do less
+``/bare``     a bare ASGI application that Starlette routes to: nothing that still goes through the router can do less.
+              The receiver's own endpoints are such applications, and its busy POSTs go past the router
 """
 
 from __future__ import annotations

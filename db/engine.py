@@ -30,6 +30,8 @@ _DEAD_PEER = {
 _INDEX_LOOKUPS = ("-c enable_hashjoin=off", "-c enable_mergejoin=off")
 
 _DATA_EXCEPTION = "22"
+#: Raised by a function, such as a trigger of the database's owner, in words of its own.
+_RAISED = "P0"
 _READ_ONLY = "25006"
 
 
@@ -109,12 +111,12 @@ def describe_error(error: psycopg.Error) -> str:
     """Say what PostgreSQL complained of, without a word of the data it complained about.
 
     Its DETAIL and CONTEXT repeat rows ("Failing row contains …"), and so does the first line of a data exception
-    ("invalid input syntax for type uuid: …"), of which only the kind is kept.
+    ("invalid input syntax for type uuid: …") and of what a trigger raises, of which only the kind is kept.
     """
     sqlstate, primary = error.diag.sqlstate, error.diag.message_primary
     if sqlstate is None or primary is None:  # raised by libpq or psycopg, which have seen no row
         return str(error).strip()
-    if sqlstate.startswith(_DATA_EXCEPTION):
+    if sqlstate.startswith((_DATA_EXCEPTION, _RAISED)):
         return f"{type(error).__name__} ({sqlstate})"
     return f"{primary} ({sqlstate})"
 

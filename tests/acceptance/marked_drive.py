@@ -210,6 +210,22 @@ class Driven:
             self._settle()
             conn.execute("ALTER TABLE azure_engagement_events DROP CONSTRAINT strict")
 
+        conn.execute(
+            "CREATE FUNCTION complain() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'of % I want nothing', NEW.user_agent USING DETAIL = NEW::text; END $$"
+        )
+        conn.execute(
+            "CREATE TRIGGER complain BEFORE INSERT ON azure_engagement_events FOR EACH ROW EXECUTE FUNCTION complain()"
+        )
+        failed = self.programs["worker"].log.count("a batch was not finished")
+        self._post_events("h")
+        eventually(lambda: self._assert_failed_more_often(failed), within=30)
+        conn.execute("DROP TRIGGER complain ON azure_engagement_events")
+        self._settle()
+
+    def _assert_failed_more_often(self, before: int) -> None:
+        assert self.programs["worker"].log.count("a batch was not finished") > before
+
     def _begin_wrongly(self) -> None:
         """Start programs with settings that cannot be used, and hold what they say of them."""
         wrong = {

@@ -76,6 +76,13 @@ def test_connection_lost_in_the_pool_is_replaced_before_it_is_used(database_url:
     engine.dispose()
 
 
+#: A function that says no, and of whom.
+_COMPLAINING = (
+    "CREATE FUNCTION pg_temp.complain(value text) RETURNS void LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'I want nothing of %', value; END $$"
+)
+
+
 @pytest.mark.parametrize(
     ("statement", "sqlstate"),
     [
@@ -85,12 +92,16 @@ def test_connection_lost_in_the_pool_is_replaced_before_it_is_used(database_url:
         (f"INSERT INTO {_TRACKING} VALUES (:value, 1), (:value, 1)", "23505"),
         # And of this one, the message itself.
         ("SELECT CAST(CAST(:value AS text) AS uuid)", "22P02"),
+        # And of this one, in whatever words the owner of a trigger has chosen.
+        ("SELECT pg_temp.complain(:value)", "P0001"),
     ],
 )
 def test_error_says_what_is_wrong_and_nothing_of_whose_it_is(database_url: str, statement: str, sqlstate: str) -> None:
     engine = create_engine(database_url, poolclass=sa.NullPool)
-    with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError) as caught:
-        connection.execute(sa.text(statement), {"value": PERSON})
+    with engine.connect() as connection:
+        connection.execute(sa.text(_COMPLAINING))
+        with pytest.raises(sa.exc.DBAPIError) as caught:
+            connection.execute(sa.text(statement), {"value": PERSON})
     assert sqlstate_of(caught.value) == sqlstate
     for said in (str(caught.value), repr(caught.value), str(caught.value.orig), repr(caught.value.orig)):
         assert PERSON not in said

@@ -28,9 +28,8 @@ from tests.hostile.sending import send_http, send_raw
 from tests.tasks.streams import backlog
 from tests.waiting import eventually
 
-#: What the drain says of each batch, at the level DEBUG.
-_DRAINED: Final = re.compile(r"drained \d+ entries of (\S+): (.*)")
-_COUNT: Final = re.compile(r"([a-z]+) (\d+)")
+#: What the drain tells of a batch, or of several, as docs/logs.md describes it.
+_OUTCOMES: Final = ("attributed", "parked", "ignored", "duplicates", "contradictions", "quarantined")
 
 
 @dataclass(repr=False)
@@ -201,9 +200,11 @@ def key(body: bytes, kind: str) -> str:
 
 def _add_up(log: str) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for stream, words in _DRAINED.findall(log):
-        for outcome, count in _COUNT.findall(words.split('"')[0]):
-            counted[f"{stream.rpartition(':')[2]} {outcome}"] += int(count)
+    for line in log.splitlines():
+        told = json.loads(line) if line.startswith("{") else {}
+        if str(told.get("message")).startswith("recorded "):
+            stream = told["stream"].rpartition(":")[2]
+            counted.update({f"{stream} {outcome}": told[outcome] for outcome in _OUTCOMES if outcome in told})
     return counted
 
 
