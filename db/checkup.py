@@ -179,7 +179,7 @@ def last_push(conn: Connection) -> tuple[datetime | None, datetime]:
     return row.at, row.now
 
 
-def trackings_since(conn: Connection, since: datetime | None) -> Row[Any]:
+def trackings_since(conn: Connection, since: datetime) -> Row[Any]:
     """Return messages (how many of the newest thousand were sent since) and first_at (when the first of them was)."""
     return conn.execute(_QUERIES["last_trackings"], {"since": since}).one()
 

@@ -21,6 +21,10 @@ subject: Final = Subject("events", "Events")
 
 #: How long after mails were sent the first delivery report must have come.
 _REPORTED: Final = timedelta(hours=1)
+#: A mail may be tracked after its report has come, and its time be that of the tracking.
+_TRACKED_LATE: Final = timedelta(minutes=10)
+#: Mails that were sent before may be from another system's days.
+_SENT_LATELY: Final = timedelta(days=7)
 #: How old the last push is where it is worth saying, even if nothing was sent.
 _LONG_AGO: Final = timedelta(days=1)
 #: Age of a parked event at which its message is hardly tracked any more.
@@ -46,7 +50,7 @@ def push(installation: Installation) -> Iterator[Finding]:
         with installation.engine.connect() as conn:
             stored, now = last_push(conn)
             last = max(filter(None, (last, stored)), default=None)
-            sent = trackings_since(conn, last)
+            sent = trackings_since(conn, max(last + _TRACKED_LATE if last else now - _SENT_LATELY, now - _SENT_LATELY))
     except Missing as away:
         missing.append(away)
     if len(missing) > 1:

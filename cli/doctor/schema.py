@@ -42,6 +42,9 @@ def migrated(installation: Installation) -> Iterator[Finding]:
 @subject.check("complete", "No table, column, index or unique key is missing.")
 def complete(installation: Installation) -> Iterator[Finding]:
     """Compare our tables with what the migrations make."""
+    revision = _revision(installation)
+    if revision is not None and (reason_to_migrate(revision) or not is_known(revision)):
+        raise Missing("the database is at another release's schema", failure("That is told of above.", _MIGRATE))
     with migrated_database(installation) as conn:
         tables = missing_tables(conn)
         differences = find_differences(conn)

@@ -109,7 +109,7 @@ SELECT greatest(
 -- Of the newest trackings of mails that were sent: how many there are since then, and when the first of them was.
 SELECT count(*) AS messages, min(sent_at) AS first_at
   FROM (SELECT sent_at FROM azure_message_tracking ORDER BY id DESC LIMIT 1000) AS t
- WHERE sent_at > coalesce(CAST(:since AS timestamptz), '-infinity') AND sent_at <= now();
+ WHERE sent_at > :since AND sent_at <= now();
 
 -- name: overdue
 -- Parked events whose next attempt should have been made by then: the oldest of the due ones, by their index.

@@ -55,6 +55,8 @@ ALARM = (
             [RECEIVED.format("3 days"), SENT.format("5 hours")], {}, "events-push", "failure",
             "1 mail was sent, the first 5 hours ago, since the last push, 3 days ago",
         ),
+        ([RECEIVED.format("3 hours"), SENT.format("175 minutes")], {}, "events-push", "ok", "The last push was 3"),
+        ([SENT.format("9 days")], {}, "events-push", "hint", "Nothing has ever been pushed."),
         ([SENT.format("4 days"), RECEIVED.format("3 days")], {}, "events-push", "hint", "The last push was 3 days"),
         ([RECEIVED.format("3 minutes")], {}, "events-push", "ok", "The last push was 3 minutes ago."),
         ([PARKED.format("10 minutes")], {}, "events-parked", "ok", ""),

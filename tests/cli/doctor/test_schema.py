@@ -14,11 +14,13 @@ from sqlalchemy.pool import NullPool
 
 from db.counting import count_changes
 from db.engine import create_engine
-from db.migrate import MIGRATIONS
+from db.migrate import MIGRATIONS, upgrade
 from db.reporting import campaign_stats
 from db.tables import VERSION_TABLE
 from tests.cli.doctor.conftest import Diagnose
 from tests.databases import DatabaseServer
+from tests.migrations.conftest import MakeDatabase
+from tests.migrations.conftest import old_database as old_database
 from tests.pages import read, section
 
 HEAD = ScriptDirectory(str(MIGRATIONS)).get_current_head()
@@ -57,6 +59,19 @@ def test_what_the_migration_made_is_in_order(fixture: str, request: pytest.Fixtu
     assert words in diagnosis.one("listmonk-tables")[1]
 
 
+@pytest.mark.parametrize("version", ["v6.1", "v7.2"])
+def test_tables_taken_over_from_the_replaced_system_are_in_order(
+    version: str, old_database: MakeDatabase, diagnose: Diagnose
+) -> None:
+    url = old_database(version, listmonk=True)
+    upgrade(url)
+    diagnosis = diagnose(only=("schema", "listmonk"), database_url=url)
+    assert [check for check, _, _ in diagnosis.bad()] == ["listmonk-tables"], "it has but two of listmonk's tables"
+    run(url, "ALTER TABLE azure_message_tracking DISABLE TRIGGER attribution_foreign_tracking")
+    found = diagnose(only="schema-triggers", database_url=url).one("schema-triggers")
+    assert found[1].startswith("The trigger attribution_foreign_tracking on azure_message_tracking is switched off")
+
+
 def test_a_database_that_was_never_migrated_is_found_once(empty_database_url: str, diagnose: Diagnose) -> None:
     diagnosis = diagnose(only=("database-reachable", "schema"), database_url=empty_database_url)
     assert diagnosis.one("schema-migrated")[:2] == (
@@ -76,9 +91,11 @@ def test_another_releases_schema_is_found(
     revision: str, level: str, words: str, database_url: str, diagnose: Diagnose
 ) -> None:
     run(database_url, f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
-    found = diagnose(only="schema-migrated", database_url=database_url).one("schema-migrated")
+    diagnosis = diagnose(only="schema", database_url=database_url)
+    found = diagnosis.one("schema-migrated")
     assert found[0] == level
     assert words in found[1]
+    assert diagnosis.one("schema-complete")[:2] == ("skipped", "the database is at another release's schema")
 
 
 @pytest.mark.parametrize(
