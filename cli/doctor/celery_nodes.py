@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
+from cli.doctor.findings import Missing, failure
 from cli.doctor.installation import Installation
 
 #: Seconds that workers have to answer. Each answers at once, unless its machine is at its limit.
@@ -59,6 +62,10 @@ class Nodes:
                 {name: [str(queue["name"]) for queue in told] for name, told in served.items()},
                 {name: {str(task).partition(" ")[0] for task in told} for name, told in known.items()},
             )
+        except (RedisError, OperationalError):
+            # It is asked by writing. What keeps it from that is told of among Redis's own checks.
+            reason = "Celery's Redis takes no question to workers"
+            raise Missing(reason, failure(f"{reason}.", "Look at what is said of Redis.")) from None
         finally:
             app.close()
 

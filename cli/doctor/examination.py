@@ -69,18 +69,21 @@ class _Round(threading.Thread):
 
 
 def _found(check: Check, installation: Installation) -> list[Finding]:
+    found: list[Finding] = []
     try:
-        return list(check.look(installation)) or [ok(check.meaning)]
+        found.extend(check.look(installation))
     except Missing as missing:
-        return [Finding(Level.SKIPPED, missing.because)]
+        return found or [Finding(Level.SKIPPED, missing.because)]
     except Exception as error:  # whatever it is: it must not end the other checks
         # Not its text, which may hold anything.
         return [
+            *found,
             failure(
                 f"This could not be looked at: {type(error).__name__}.",
                 "Look at the other findings first: it may be one of them that is in the way.",
-            )
+            ),
         ]
+    return found or [ok(check.meaning)]
 
 
 def _unfinished(longest: timedelta) -> Finding:

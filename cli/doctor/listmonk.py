@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.findings import Finding, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
@@ -26,12 +27,12 @@ def tables(installation: Installation) -> Iterator[Finding]:
             return
         try:
             version = read_listmonk_version(conn)
-        except Exception:  # another release of listmonk keeps it elsewhere, or this role may not read it
+        except SQLAlchemyError:  # another release of listmonk keeps it elsewhere, or this role may not read it
             version = None
-    lacking = [name for name in ("views", "clicks", "bounces") if not getattr(found, name)]
-    if lacking:
+    unknown = [name for name in ("views", "clicks", "bounces") if not getattr(found, name)]
+    if unknown:
         yield warning(
-            f"This is listmonk's database{_of(version)}, and its tables for {listed(lacking)} are not as we know them:"
+            f"This is listmonk's database{_of(version)}, and its tables for {listed(unknown)} are not as we know them:"
             " these are stored in our own tables, and listmonk does not show them.",
             "Look whether this release knows that version of listmonk: docs/listmonk.md.",
         )

@@ -1,4 +1,4 @@
-"""Redis as a server: does it keep what it acknowledges, and has it room. Celery's, too, where that is another."""
+"""Redis as a server: is it one that can be used at all. Celery's, too, where that is another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.streams import EVENTS, MESSAGES
 
 subject: Final = Subject("redis", "Redis")
 
-#: XAUTOCLAIM, XPENDING … IDLE and COPY of ACLs are older, but what the drain asks begins here.
+#: The drain asks what has been pending for how long (XPENDING … IDLE), which older ones cannot tell.
 _OLDEST_VERSION: Final = (6, 2)
 #: From here on Redis counts what was read of a stream, by which losses are noticed.
 _COUNTING_VERSION: Final = (7, 0)

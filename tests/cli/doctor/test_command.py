@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -52,6 +53,7 @@ def test_an_exception_in_a_check_is_a_finding_without_its_text_and_ends_no_other
     with Installation() as installation:
         found = examine(installation, [broken], {"broken-first", "broken-second"})
     assert [(each.check.name, each.level, each.sentence) for each in found] == [
+        ("broken-first", Level.HINT, "Something was seen before."),
         ("broken-first", Level.FAILURE, "This could not be looked at: RuntimeError."),
         ("broken-second", Level.OK, "It works."),
     ]
@@ -126,6 +128,31 @@ def test_people_are_told_what_is_wrong_and_what_to_do_and_each_reason_once() -> 
     assert "settings-claim" not in done.output, "what is in order is not shown"
     assert "word" not in done.output.replace("password", "")
     assert "Traceback" not in done.output
+
+
+def test_no_secret_is_in_what_it_says_however_much_is_wrong(redis_url: str, database_url: str) -> None:
+    mark = "changeme-Zq7"  # weak, and shared, so that there is much to say of it
+    host = redis_url.rpartition("@")[2]
+    environment = {
+        "event_secrets": f"{mark}{mark},{mark}{mark}1",
+        "message_secrets": f"{mark}{mark}",
+        "recipient_key": mark * 3,
+        "webhook_url": f"https://hooks.example.com/{mark}",
+        "webhook_secrets": "whsec_" + base64.b64encode(mark.encode() * 2).decode(),
+        "flower_auth": f"{mark}:{mark}",
+        "sentry_dsn": f"https://{mark}@sentry.example.com/1",
+        "redis_url": f"redis://{mark}:{mark}@{host}",
+        "broker_url": f"redis://:{mark}@db.{mark}.example.com:6379/0",
+        "database_url": database_url.replace("attribution:", f"{mark}:{mark}", 1),
+    }
+    url = f"--url=https://events.example.com:1/eventgrid?code={mark}"
+    for option in ("--json", "--all"):
+        done = told(url, option, "--only=settings", "--only=secrets", "--only=encryption", "--only=handshake-address",
+                    "--only=database", "--only=redis", "--only=celery", **environment)  # fmt: skip
+        assert done.exit_code == 1
+        assert "Zq7" not in done.output
+        assert "can be guessed" in done.output
+        assert "refuses the password" in done.output
 
 
 def test_what_is_in_order_is_shown_on_request() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+import socket
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,16 +17,6 @@ from stack.postgres_server import PostgresServer
 from tests.cli.doctor.conftest import NOWHERE, Diagnose
 from tests.conftest import MakePostgres
 from tests.databases import DatabaseServer, database_of
-
-
-@pytest.fixture
-def role(database_server: DatabaseServer) -> Iterator[str]:
-    """A role that may log in and nothing else."""
-    name = f"doctor_{database_server.run}"
-    with closing(psycopg.connect(database_server.url, autocommit=True)) as orders:
-        orders.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'word'".encode())
-        yield name
-        orders.execute(f"DROP ROLE {name}".encode())
 
 
 def run(url: str, *statements: str) -> None:
@@ -68,6 +57,13 @@ def test_why_it_cannot_be_used_is_told_without_where_it_is(
     assert diagnosis.exit_code == 1
     for hidden in (host, "wrong", "no-such-host", str(parts.password)):
         assert hidden not in diagnosis.text
+
+
+def test_a_server_that_never_answers_does_not_keep_the_doctor(diagnose: Diagnose) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel takes the connection, and nobody reads
+        port = silent.getsockname()[1]
+        diagnosis = diagnose(only="database", database_url=f"postgresql://attribution@127.0.0.1:{port}/name")
+    assert diagnosis.one("database-reachable")[:2] == ("failure", "PostgreSQL cannot be used: it does not answer.")
 
 
 def test_an_address_that_cannot_be_read_is_told_without_it(diagnose: Diagnose) -> None:

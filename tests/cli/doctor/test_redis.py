@@ -122,8 +122,13 @@ def test_a_redis_without_a_limit_or_without_room_is_found(private_redis: MakeRed
         assert level == "failure"
         assert "70 % is the limit" in sentence
         client.config_set("maxmemory", used // 2)
-    full = diagnose(only="redis-writable", redis_url=server.url, **SECRET).one("redis-writable")
-    assert full[:2] == (
+    diagnosis = diagnose(
+        only=("redis-writable", "celery"), redis_url=server.url, database_url=f"postgresql://a@{NOWHERE}/a"
+    )
+    assert {diagnosis.one(check)[1] for check in ("celery-workers", "celery-queues", "celery-beat")} == {
+        "Celery's Redis takes no question to workers"
+    }
+    assert diagnosis.one("redis-writable")[:2] == (
         "failure",
         "Redis takes no writes: it is full; let the drain empty it, or raise maxmemory.",
     )
