@@ -46,7 +46,7 @@ def test_each_alert_is_seen_to_fire_and_to_be_silent(alert: str) -> None:
     assert set(seen) == {True, False}
 
 
-def test_on_a_day_when_all_is_well_every_alert_is_silent() -> None:
+def test_while_all_is_well_every_alert_is_silent() -> None:
     (test,) = yaml.safe_load((ROOT / "deploy/prometheus/tests/healthy.yml").read_text())["tests"]
     silent = {check["alertname"] for check in test["alert_rule_test"] if not check["exp_alerts"]}
     assert silent == set(ALERTS)
