@@ -32,7 +32,9 @@ def drain(ctx: Context) -> Drained:
 
 
 def backlog(client: redis.Redis) -> tuple[int, int]:
-    """Return how many entries both streams hold, and how many of them are pending."""
+    """Return how many entries both streams hold, and how many of them are pending: none, before a drain has begun."""
     length = client.xlen(EVENTS) + client.xlen(MESSAGES)
-    pending = sum(int(client.xpending(stream, GROUP)["pending"]) for stream in (EVENTS, MESSAGES))
-    return length, pending
+    try:
+        return length, sum(int(client.xpending(stream, GROUP)["pending"]) for stream in (EVENTS, MESSAGES))
+    except redis.exceptions.ResponseError:  # no drain has made the group yet
+        return length, 0
