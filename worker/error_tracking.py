@@ -18,7 +18,6 @@ import redis
 from redis.exceptions import RedisError
 
 from worker.error_events import clean_breadcrumb, clean_event
-from worker.errors import SettingsInvalid
 from worker.settings import CommonSettings
 from worker.streams import TOLD
 from worker.version import version
@@ -45,9 +44,6 @@ def start_error_tracking(settings: CommonSettings, program: str, integrations: S
 
     ``program`` is what it is: receiver, worker, drain, beat. ``integrations`` are those of its libraries. Without a DSN
     nothing is imported, and nothing is told.
-
-    Raises:
-        SettingsInvalid: the DSN is none.
     """
     global _redis_url
     if settings.sentry_dsn is None:
@@ -58,37 +54,31 @@ def start_error_tracking(settings: CommonSettings, program: str, integrations: S
     from sentry_sdk.integrations.excepthook import ExcepthookIntegration  # noqa: PLC0415
     from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
     from sentry_sdk.integrations.threading import ThreadingIntegration  # noqa: PLC0415
-    from sentry_sdk.utils import BadDsn  # noqa: PLC0415
 
-    try:
-        sentry_sdk.init(
-            dsn=settings.sentry_dsn.get_secret_value(),
-            release=f"engagement-attribution@{version()}",
-            environment=settings.sentry_environment,
-            # Named one by one: others note URLs, commands and queries as they pass.
-            default_integrations=False,
-            auto_enabling_integrations=False,
-            integrations=[
-                AtexitIntegration(callback=lambda _pending, _timeout: None),
-                DedupeIntegration(),
-                ExcepthookIntegration(),
-                LoggingIntegration(level=logging.INFO, event_level=logging.ERROR),
-                ThreadingIntegration(propagate_scope=False),
-                *integrations,
-            ],
-            include_local_variables=False,
-            max_request_body_size="never",
-            max_breadcrumbs=30,
-            traces_sample_rate=settings.sentry_traces_percent / 100 or None,
-            trace_propagation_targets=[],
-            before_send=_before_send,
-            before_send_transaction=_clean,
-            before_breadcrumb=lambda crumb, _hint: clean_breadcrumb(crumb),
-        )
-    except BadDsn:
-        raise SettingsInvalid(
-            "ATTRIBUTION_SENTRY_DSN is no DSN; it looks like https://KEY@sentry.example.com/PROJECT."
-        ) from None
+    sentry_sdk.init(
+        dsn=settings.sentry_dsn.get_secret_value(),
+        release=f"engagement-attribution@{version()}",
+        environment=settings.sentry_environment,
+        # Named one by one: others note URLs, commands and queries as they pass.
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        integrations=[
+            AtexitIntegration(callback=lambda _pending, _timeout: None),
+            DedupeIntegration(),
+            ExcepthookIntegration(),
+            LoggingIntegration(level=logging.INFO, event_level=logging.ERROR),
+            ThreadingIntegration(propagate_scope=False),
+            *integrations,
+        ],
+        include_local_variables=False,
+        max_request_body_size="never",
+        max_breadcrumbs=30,
+        traces_sample_rate=settings.sentry_traces_percent / 100 or None,
+        trace_propagation_targets=[],
+        before_send=_before_send,
+        before_send_transaction=_clean,
+        before_breadcrumb=lambda crumb, _hint: clean_breadcrumb(crumb),
+    )
     sentry_sdk.get_global_scope().set_tag("program", program)
     _redis_url = settings.redis_url.get_secret_value()
     return True
@@ -97,8 +87,8 @@ def start_error_tracking(settings: CommonSettings, program: str, integrations: S
 def report(kind: str, sentence: str, *, counts: Mapping[str, float]) -> None:
     """Tell an incident: one event for all of a ``kind``, once an hour at most, whichever process finds it.
 
-    ``kind`` is a word out of few, ``sentence`` says what it means, both the same each time; what differs are
-    ``counts``. Returns at once: it may be called while a transaction is open.
+    ``kind`` is a word out of few, by which events are grouped; ``sentence`` says what it means, ``counts`` how much of
+    it there is. Returns at once: it may be called while a transaction is open.
     """
     if _redis_url is None:
         return

@@ -30,6 +30,9 @@ SHORTEST_KEY = 32
 #: A delivery report's status, or the beginning of an enhanced SMTP status, and the type of bounce that it is.
 _BOUNCE_RULE = re.compile(r"(?:[A-Za-z]+|[245](?:\.(?:\d{1,3}|\*)){1,2}):(?:hard|soft|complaint)")
 
+#: Where a project of Sentry's is reached: a key, a host, and the project's number.
+_DSN = re.compile(r"https?://[^/@\s]+@[^/@\s]+/(?:\S+/)?\d+")
+
 Comma = NoDecode  # a list written with commas in the environment, not as JSON
 
 
@@ -103,6 +106,13 @@ class CommonSettings(_Settings):
     sentry_traces_percent: float = Field(
         0, ge=0, le=100, description="Share of requests and tasks whose durations are told to Sentry."
     )
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _DSN.fullmatch(value.get_secret_value()):
+            raise ValueError("it is no DSN; it looks like https://KEY@sentry.example.com/42")
+        return value or None
 
     @field_validator("redis_url", "broker_url", check_fields=False)
     @classmethod

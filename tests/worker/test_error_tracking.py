@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sentry_sdk.utils import Dsn
 
 from tests.acceptance.programs import ROOT
 from tests.sentry_server import SentryServer, sentry_server, words_of
@@ -93,9 +94,26 @@ def test_without_a_dsn_there_is_nothing() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
 
 
-def test_what_is_no_dsn_is_refused_in_a_sentence_that_does_not_repeat_it() -> None:
-    overrides: dict[str, Any] = {"sentry_dsn": "https://secret-without-project@"}
-    with pytest.raises(SettingsInvalid, match="ATTRIBUTION_SENTRY_DSN is no DSN") as refused:
-        start_error_tracking(CommonSettings(**overrides), "x")
+@pytest.mark.parametrize("dsn", ["https://secret@", "https://secret@host/project", "host/42", "ftp://secret@host/42"])
+def test_what_is_no_dsn_is_refused_in_a_sentence_that_does_not_repeat_it(
+    monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    monkeypatch.setenv("ATTRIBUTION_SENTRY_DSN", dsn)
+    with pytest.raises(SettingsInvalid, match="ATTRIBUTION_SENTRY_DSN: it is no DSN") as refused:
+        CommonSettings.read()
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dsn", ["https://key@sentry.example.com/42", "http://key:pass@127.0.0.1:9000/sub/path/1"])
+def test_a_dsn_may_lead_anywhere(monkeypatch: pytest.MonkeyPatch, dsn: str) -> None:
+    monkeypatch.setenv("ATTRIBUTION_SENTRY_DSN", dsn)
+    settings = CommonSettings.read()
+    assert settings.sentry_dsn
+    assert Dsn(settings.sentry_dsn.get_secret_value()).project_id
+
+
+def test_an_empty_dsn_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTRIBUTION_SENTRY_DSN", "")
+    assert CommonSettings.read().sentry_dsn is None
+    assert start_error_tracking(CommonSettings.read(), "x") is False
     report("kind", "nobody hears it", counts={})
