@@ -46,7 +46,7 @@ def show(results: Sequence[Result], *, everything: bool, ignored: Collection[str
             if each.fix:
                 told.append(f"\n{printable(each.fix)}", "dim")
             table.add_row(Text(sign, style), Text(each.check.name, style), told)
-        screen.print(Padding(table, (0, 0, 1, 2)))
+        screen.print(Padding(table, (0, 0, 1, 2), expand=False))
     for reason, checks in _skipped(results).items():
         screen.print(Text(f"Not looked at, because {reason}: {', '.join(checks)}.", "dim"))
     screen.print(_summary(results, ignored))
