@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from tests.worker.receiving import Caller, ServeReceiver, entries
+from tests.worker.receiving import EVENT_SECRET, Caller, ServeReceiver, entries
 from worker.streams import EVENTS, MESSAGES
 
 EVENT_GRID = b'[{"id": "8a1f"}]'
@@ -119,3 +119,19 @@ def test_requests_are_counted(caller: Caller) -> None:
     assert counted("callers_refused", route="messages", reason="missing") == missing + 1
     assert counted("entries_appended", stream=EVENTS) == appended + 1
     assert caller.metric("attribution_redis_seconds_count") >= 1
+
+
+@pytest.mark.parametrize("path", [f"/eventgrid?code={EVENT_SECRET}", "/messages"])
+def test_a_fault_of_ours_is_answered_500_logged_and_sent_again_by_event_grid(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    async def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("worker.endpoints.EventEndpoint._answer", fail)
+    monkeypatch.setattr("worker.endpoints.MessageEndpoint._answer", fail)
+    assert caller.send("POST", path, {}, b"[]").status == 500
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
