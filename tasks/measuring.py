@@ -11,8 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import measuring
 from db.drift import read_alarms
+from db.forecast import read_waits
 from db.outbox import count_unsent, count_webhooks
-from db.parking import count_waiting
+from db.parking import EVENT_TABLES, count_waiting
 from db.reporting import measure_accuracy
 from tasks.context import Context, context
 from tasks.population_alert import report_population
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 WINDOW: Final = timedelta(hours=1)
 #: How long after its time a retry is overdue. The sweep comes every few seconds.
 LATE: Final = timedelta(minutes=1)
+#: Waits of the past that a forecast is made of, the newest; the command of an operator looks at more.
+MOST_WAITS: Final = 20_000
 #: Campaigns that are told by number; more would be more series than a monitor should have to keep.
 MOST_CAMPAIGNS: Final = 20
 
@@ -52,7 +55,11 @@ def take_measures(ctx: Context) -> Measured:
     settings = ctx.settings
     with connect((settings.broker_url or settings.redis_url).get_secret_value()) as broker:
         measured |= measure_queues(broker, ALL)
-    for take in (_waiting, _population, _proof, _incidents, _outbox, _archive, _acts):
+
+    def expectation(conn: Connection) -> Measured:
+        return _expected(conn, settings.park_deadline + settings.park_schedule[-1])
+
+    for take in (_waiting, expectation, _population, _proof, _incidents, _outbox, _archive, _acts):
         try:
             with ctx.engine.begin() as conn:
                 measured |= take(conn)
@@ -82,6 +89,20 @@ def _waiting(conn: Connection) -> Measured:
         metrics.OVERDUE: _one(measuring.count_overdue(conn, LATE)),
         metrics.EXPIRED: _one(waiting.expired),
     }
+
+
+def _expected(conn: Connection, deadline: timedelta) -> Measured:
+    """What is to be expected of both kinds of events that wait; of those that the past tells nothing of, that."""
+    expected = dict.fromkeys(("soon", "later", "never", "unknown"), 0.0)
+    for table in EVENT_TABLES:
+        waits = read_waits(conn, table, limit=MOST_WAITS)
+        told = waits.forecast(deadline)
+        expected["soon"] += told.soon.events
+        expected["later"] += told.later
+        # What is not matched as far as the past goes may be, later: only a past that reaches the deadline says never.
+        expected["never" if told.reaches_deadline else "unknown"] += told.never.events
+        expected["unknown"] += told.untold + waits.others
+    return {metrics.PARKED_EXPECTED: [((name,), number) for name, number in expected.items()]}
 
 
 def _population(conn: Connection) -> Measured:

@@ -240,6 +240,11 @@ PARKED_AGE = Measure(
 OVERDUE = Measure(
     "attribution_parked_overdue_events", "Parked events whose next attempt has been due for more than a minute."
 )
+PARKED_EXPECTED = Measure(
+    "attribution_parked_expected_events",
+    "Parked events by what the waits of the past let expect: matched soon, matched later, never; or unknown.",
+    ("expected",),
+)
 EXPIRED = Measure("attribution_expired_events", "Events whose message did not turn up in time.")
 PENDING = Measure(
     "attribution_pending_entries", "Entries of a stream that were read and not acknowledged yet.", ("stream",)

@@ -7,8 +7,8 @@ from typing import Final
 from deploy.grafana.panels import Dashboard, Panel, Query, Row
 
 _FORECAST: Final = """\
-The line *in an hour* only draws the last hour on. What the waits of the past let expect of each event that waits is
-told by
+The line *in an hour* only draws the last hour on. The forecast beside it compares each event that waits with those that
+have waited as long before. More of it, with its doubts, is told by
 
 ```sh
 attribution parked --forecast
@@ -78,7 +78,15 @@ PARK: Final = Dashboard(
                     ],
                     alerts=["AttributionSuccessFalling"],
                 ),
-                Panel("What will become of them?", _FORECAST, "none", [], "text"),
+                Panel(
+                    "What do the waits of the past let expect of them?",
+                    "Those that never will be matched are to be looked at: `attribution parked --forecast` lists them.",
+                    "none",
+                    [Query("max by (expected) (attribution_parked_expected_events)", "{{expected}}")],
+                    stacked=True,
+                    alerts=["AttributionParkedTooOld"],
+                ),
+                Panel("What will become of them?", _FORECAST, "none", [], "text", width=24),
                 Panel(
                     "How old is the oldest?",
                     "A line that rises at 45 degrees is one event that nobody will ever track.",

@@ -67,6 +67,36 @@ def test_what_waits_is_told_with_its_age(ctx: Context, redis_client: redis.Redis
     assert value(ctx, metrics.OVERDUE) == 2
 
 
+def test_what_the_past_lets_expect_of_what_waits_is_told(ctx: Context, redis_client: redis.Redis) -> None:
+    take_measures(ctx)
+    assert set(told(ctx)[metrics.PARKED_EXPECTED.name].values()) == {0}
+    push_events(redis_client, body_of(*(engagement(internet_message_id=f"<{n}@example.com>") for n in range(40))))
+    drain(ctx)
+    take_measures(ctx)
+    assert value(ctx, metrics.PARKED_EXPECTED, "unknown") == 40  # there is no past yet
+    age(ctx, "1 hour")
+    push_messages(redis_client, *({"internet_message_id": f"<{n}@example.com>", "campaign_id": 1} for n in range(40)))
+    drain(ctx)
+    age(ctx, "8 days")
+    push_events(redis_client, body_of(*(engagement(internet_message_id=f"<new{n}@example.com>") for n in range(7))))
+    drain(ctx)
+    take_measures(ctx)
+    assert value(ctx, metrics.PARKED) == 7
+    assert value(ctx, metrics.PARKED_EXPECTED, "soon") == pytest.approx(7)  # all of the past were matched in an hour
+    assert value(ctx, metrics.PARKED_EXPECTED, "unknown") == 0
+
+
+def age(ctx: Context, by: str) -> None:
+    """Have everything happened longer ago."""
+    with ctx.engine.begin() as conn:
+        conn.execute(
+            text(
+                f"UPDATE azure_engagement_events SET created_at = created_at - interval '{by}',"
+                f" received_at = received_at - interval '{by}', attributed_at = attributed_at - interval '{by}'"
+            )
+        )
+
+
 def test_the_population_rate_is_of_events_and_of_messages(ctx: Context, redis_client: redis.Redis) -> None:
     push_messages(redis_client, {"internet_message_id": "<a@example.com>", "campaign_id": 1})
     push_messages(redis_client, {"azure_message_id": "0b0c8f7e-5f5c-4a6e-9f39-6a1b8c2f0d11", "campaign_id": 1})

@@ -17,7 +17,7 @@ DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(v
 NAMES = [described.name for metric in DECLARED.values() for described in metric.describe()]
 LABELS = {
     "route", "status", "reason", "schema", "outcome", "stream", "key", "kind", "table", "task",
-    "of", "state", "queue", "version", "campaign", "act",
+    "of", "state", "queue", "version", "campaign", "act", "expected",
 }  # fmt: skip
 
 
