@@ -29,14 +29,15 @@ def find_erased(conn: Connection, keys: Collection[Key]) -> set[Key]:
     """
     if not keys:
         return set()
-    return {(row.kind, row.value) for row in conn.execute(_QUERIES["find_erased"], _as_parameters(keys))}
+    found = conn.execute(_QUERIES["find_erased"], {"lines": _as_lines(keys)}).scalars()
+    return {(kind, value) for kind, _, value in (line.partition(" ") for line in found)}
 
 
 def remember_erased(conn: Connection, keys: Collection[Key]) -> None:
     """Remember ``keys``. Nothing of them is recorded again once this has committed."""
     if keys:
-        conn.execute(_QUERIES["remember_erased"], _as_parameters(keys))
+        conn.execute(_QUERIES["remember_erased"], {"lines": _as_lines(keys)})
 
 
-def _as_parameters(keys: Collection[Key]) -> dict[str, list[str]]:
-    return {"kinds": [kind for kind, _ in keys], "values": [value for _, value in keys]}
+def _as_lines(keys: Collection[Key]) -> str:
+    return "\n".join([f"{kind} {value}" for kind, value in keys])

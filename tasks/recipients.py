@@ -24,6 +24,8 @@ HIDDEN: Final = "hidden-recipient"
 
 _PSEUDONYM: Final = re.compile(rb"hashed-([0-9a-f]{32})(?=@|\Z)")
 _KEY: Final = b'"recipient'
+_SERVER: Final = b'"recipientmailserverhostname"'
+_USUAL: Final = re.compile(rb'"recipient":\s?"([a-z0-9._+-]++(@[a-z0-9.-]++))"')
 _VALUE: Final = re.compile(rb'"recipient[a-z_-]*+"\s*+:\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)', re.DOTALL)
 #: Keys under which other programs name recipients, and what follows: a list, a string, or what stands bare.
 _LOOSE: Final = re.compile(
@@ -87,7 +89,16 @@ class Recipients:
 
     def hide(self, body: bytes) -> bytes:
         """Return ``body`` with each recipient that its events name replaced, wherever he is named in it."""
-        return body if self.plain else self._hide(body, _recipients)
+        if self.plain:
+            return body
+        # Nearly every body is one event that names its recipient once. It takes half of the time.
+        lowered = body.lower()
+        at = lowered.find(_KEY)
+        usual = _USUAL.match(lowered, at) if at >= 0 and b"%" not in lowered and b"\\" not in lowered else None
+        if usual and _names_no_more(lowered, usual.end()) and lowered.count(usual[2]) == 1:
+            start, end = usual.span(1)
+            return body[:start] + self._instead(usual[1]) + body[end:]
+        return self._hide(body, _recipients)
 
     def hide_loosely(self, body: bytes) -> bytes:
         """Do the same for bytes of any kind: recipients are looked for under all keys that may name one."""
@@ -157,16 +168,25 @@ def unescaped(body: bytes) -> bytes:
     return _ESCAPED.sub(_unescape, body) if b"\\" in body and b"\\u" in body else body
 
 
+def _names_no_more(lowered: bytes, at: int) -> bool:
+    """Tell whether no key behind ``at`` names a recipient. One that looks like it is in every delivery report."""
+    at = lowered.find(_KEY, at)
+    if at >= 0 and lowered.startswith(_SERVER, at):
+        at = lowered.find(_KEY, at + len(_SERVER))
+    return at < 0
+
+
 def _recipients(lowered: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the recipients of well-formed events and trackings stand."""
     at = lowered.find(_KEY)
     while at >= 0:
-        value = _VALUE.match(lowered, at)
+        usual = _USUAL.match(lowered, at)
+        value = usual or _VALUE.match(lowered, at)
         if value is None:
             at += len(_KEY)
         else:
             start, at = value.span(1)
-            if _ADDRESS.fullmatch(lowered, start, at):
+            if usual:
                 yield start, at
             else:
                 for address in _ADDRESS.finditer(lowered, start, at):
