@@ -167,7 +167,9 @@ def panel_json(panel: Panel, runbook: dict[str, str]) -> Json:
         "targets": [_target(panel, number, query) for number, query in enumerate(panel.queries)],
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
-        "links": [{"title": f"What to do: {alert}", "url": runbook[alert]} for alert in panel.alerts],
+        "links": [
+            {"title": f"What to do: {alert}", "url": runbook[alert], "targetBlank": True} for alert in panel.alerts
+        ],
     } | _SHAPES.get(panel.kind, {})
 
 
