@@ -13,7 +13,7 @@ from benchmarks.archive_sizes import bodies
 from tasks.archiving import pack
 from tasks.batch import Body
 from tasks.eventgrid import Parsed, parse_body
-from tasks.recipients import Recipients
+from tasks.privacy.recipients import Recipients
 
 EVENTS: Final = 20_000
 TOGETHER: Final = 1000

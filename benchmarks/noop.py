@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from worker.logs import configure_logs
 from worker.receiver import configure_server
 from worker.settings import ReceiverSettings
+from worker.telemetry.logs import configure_logs
 
 _OK: Final = Response()
 

@@ -10,7 +10,7 @@ import click
 from cli.person import count_waiting, person_options, read_person, searching, show_counts, warn_of_unreadable
 
 if TYPE_CHECKING:
-    from tasks.searching import Search
+    from tasks.privacy.searching import Search
 
 
 @click.command()
@@ -24,8 +24,8 @@ def erase(subscriber: int | None, recipient: str | None, dry_run: bool, yes: boo
     redelivery or a replay. listmonk's own subscriber is listmonk's to delete. It cannot be undone; stopped, it may be
     run again. See docs/privacy.md.
     """
+    from tasks.privacy.searching import Found
     from tasks.repair import my_turn
-    from tasks.searching import Found
 
     person = read_person(subscriber, recipient)
     with searching("attribution erase", person) as (search, settings), my_turn(search.engine):
@@ -52,7 +52,7 @@ def erase(subscriber: int | None, recipient: str | None, dry_run: bool, yes: boo
 
 def _erase(search: Search) -> None:
     from db.runs import finish_run, start_run
-    from tasks.erasing import Erasure, erase
+    from tasks.privacy.erasing import Erasure, erase
 
     erasure = Erasure()
     with search.engine.begin() as conn:

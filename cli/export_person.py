@@ -24,8 +24,8 @@ def export_person(subscriber: int | None, recipient: str | None, output: Path | 
     `attribution erase` would erase. listmonk exports its own subscriber itself.
     """
     from cli.progress import progress
-    from tasks.exporting import export
-    from tasks.searching import Found
+    from tasks.privacy.exporting import export
+    from tasks.privacy.searching import Found
 
     person = read_person(subscriber, recipient)
     with searching("attribution export-person", person) as (search, settings):

@@ -14,7 +14,7 @@ from cli.formats import NUMBER
 
 if TYPE_CHECKING:
     from db.people import Person
-    from tasks.searching import Search
+    from tasks.privacy.searching import Search
     from worker.settings import WorkerSettings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,9 +72,9 @@ def searching(name: str, person: Person) -> Iterator[tuple[Search, WorkerSetting
     """
     from cli.operating import operating
     from db.listmonk.tables import find_listmonk
-    from tasks.recipients import make_recipients
+    from tasks.privacy.recipients import make_recipients
+    from tasks.privacy.searching import Search
     from tasks.runs import pipelines_of
-    from tasks.searching import Search
 
     with operating(name, for_batches=False) as (engine, settings):
         if not person.subscribers and settings.recipients == "hash" and settings.recipient_key is None:

@@ -14,9 +14,9 @@ def receiver(insecure: bool) -> None:
 
     It takes events from Event Grid and messages from mailers, and puts them on the streams. Settings: docs/settings.md.
     """
-    from worker.logs import configure_logs
     from worker.receiver import run
     from worker.settings import ReceiverSettings
+    from worker.telemetry.logs import configure_logs
 
     if insecure:
         os.environ["ATTRIBUTION_INSECURE"] = "true"

@@ -17,8 +17,8 @@ def worker(concurrency: int, queues: str, hostname: str) -> None:
 
     It drains the streams, records trackings and retries what is parked. Run as many as you need.
     """
-    from worker.metrics import FOLDER
-    from worker.metrics_server import make_folder
+    from worker.telemetry.metrics import FOLDER
+    from worker.telemetry.metrics_server import make_folder
 
     become_celery(
         "worker",

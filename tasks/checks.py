@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.migrate import DatabaseNotMigrated, require_current
 from worker.errors import AttributionError
-from worker.logs import configure_logs
 from worker.redis_checks import require_safe_redis
 from worker.settings import WorkerSettings
+from worker.telemetry.logs import configure_logs
 
 _log = logging.getLogger(__name__)
 

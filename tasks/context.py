@@ -17,12 +17,12 @@ from tasks.batch import Pipeline
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
 from tasks.pace import Pace
-from tasks.recipients import Recipients, make_recipients
-from worker import metrics
-from worker.error_tracking import report
+from tasks.privacy.recipients import Recipients, make_recipients
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import report
 
 #: The kind of incident that two keys make of which each names another campaign or reader.
 _DISAGREE: Final = "keys_disagree"

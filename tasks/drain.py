@@ -19,12 +19,12 @@ from tasks.context import Context, context
 from tasks.latency import observe_latency
 from tasks.messages import cut_call
 from tasks.reasons import Reason
-from worker import metrics
 from worker.app import app
-from worker.exposition import outcomes_so_far
 from worker.stream_consumer import Claimed, Entry, StreamConsumer
 from worker.streams import EVENTS, MESSAGES
-from worker.tracing import begun, trace_batch
+from worker.telemetry import metrics
+from worker.telemetry.exposition import outcomes_so_far
+from worker.telemetry.tracing import begun, trace_batch
 
 _log = logging.getLogger(__name__)
 

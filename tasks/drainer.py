@@ -30,14 +30,14 @@ from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
 from tasks.pace import SLOW_SECONDS
 from tasks.reasons import Reason
-from worker import metrics
-from worker.error_tracking import start_error_tracking
 from worker.errors import AttributionError
-from worker.logs import configure_logs
 from worker.settings import WorkerSettings
 from worker.stream_consumer import Entry
 from worker.streams import MESSAGES
-from worker.tracing import start_tracing
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import start_error_tracking
+from worker.telemetry.logs import configure_logs
+from worker.telemetry.tracing import start_tracing
 
 _log = logging.getLogger("tasks.drainer")  # run as a program, its own name is another
 

@@ -24,8 +24,8 @@ from sqlalchemy.pool import NullPool
 from db.engine import create_engine
 from tasks.batch import Body, set_aside
 from tasks.messages import CALL, MessagePipeline
+from tasks.privacy.recipients import make_recipients
 from tasks.reasons import Reason
-from tasks.recipients import make_recipients
 from tasks.track import FIELDS, encode
 from worker.queues import TRACKING
 from worker.settings import WorkerSettings

@@ -18,12 +18,12 @@ from db.results import Results
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.eventgrid import Parsed, content_key, parse_body
-from tasks.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
 from tasks.patience import patiently
-from tasks.recipients import Recipients
+from tasks.privacy.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
+from tasks.privacy.recipients import Recipients
 from tasks.settling import settle
 from worker.json_parts import split_parts
-from worker.tracing import trace_part
+from worker.telemetry.tracing import trace_part
 
 
 class EventRows(NamedTuple):

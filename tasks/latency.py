@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from db.models import DeliveryEvent, EngagementEvent
 from tasks.events import EventRows
 from tasks.messages import Messages
-from worker import metrics
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
 
 _T = TypeVar("_T")
 

@@ -17,13 +17,13 @@ from db.parking import EVENT_TABLES, count_waiting
 from db.reporting import measure_accuracy
 from tasks.context import Context, context
 from tasks.population_alert import report_population
-from worker import metrics
 from worker.app import app
-from worker.exposition import Samples, keep_measured
 from worker.queues import ALL
-from worker.redis_measures import measure_queues, measure_streams
 from worker.stream_consumer import connect
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
+from worker.telemetry.exposition import Samples, keep_measured
+from worker.telemetry.redis_measures import measure_queues, measure_streams
 
 _log = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from db.tracking import Tracked, message_ids, track_messages
 from tasks.archiving import pack
 from tasks.batch import Body, Drained
 from tasks.eventgrid import malformed
-from tasks.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
 from tasks.patience import patiently
+from tasks.privacy.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
+from tasks.privacy.recipients import Recipients
 from tasks.reasons import Reason
-from tasks.recipients import Recipients
 from tasks.settling import settle
 from worker.messages import Tracking, are_no_trackings, parse_trackings, split_trackings
-from worker.tracing import trace_part
+from worker.telemetry.tracing import trace_part
 
 _encode = msgspec.json.Encoder().encode
 

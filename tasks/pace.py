@@ -24,9 +24,9 @@ from tasks.alarm_rule import Rule, Verdict, raised_sentence
 from tasks.batch import Body, Drained
 from tasks.drift import MOST_KEPT, Name, Seen, look
 from tasks.eventgrid import Parsed
-from worker import metrics
-from worker.error_tracking import report
 from worker.settings import WorkerSettings
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import report
 
 _log = logging.getLogger(__name__)
 

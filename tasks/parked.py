@@ -13,9 +13,9 @@ from db.tracking import Foreign, adopt_foreign, find_foreign, respell_foreign
 from tasks.context import Context, context
 from tasks.patience import Pieces, patiently
 from tasks.settling import release_or_leave, settle
-from worker import metrics
 from worker.app import app
 from worker.message_id import MessageIdInvalid, normalise_message_id
+from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

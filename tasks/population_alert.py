@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from worker import metrics
-from worker.error_tracking import report
-from worker.exposition import Samples
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import report
+from worker.telemetry.exposition import Samples
 
 #: Share of an hour's events, and of its trackings, that should have one: below, attribution falls back or fails.
 LEAST_SHARE: Final = 0.95

@@ -8,10 +8,10 @@ from typing import Any
 from db.rewrites import KIND, find_suspicions, note, take_turns, withdraw
 from db.suspicion import Candidate, Spans, Suspicion
 from tasks.context import Context, context
-from worker import metrics
 from worker.app import app
-from worker.error_tracking import report
 from worker.message_id import would_be_replaced
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import report
 
 _log = logging.getLogger(__name__)
 

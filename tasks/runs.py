@@ -16,7 +16,7 @@ from tasks.batch import Drained, Pipeline
 from tasks.context import make_results
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
-from tasks.recipients import make_recipients
+from tasks.privacy.recipients import make_recipients
 from worker.settings import WorkerSettings
 
 

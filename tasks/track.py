@@ -15,9 +15,9 @@ from celery.exceptions import Reject
 from tasks.batch import Body, work
 from tasks.context import context
 from tasks.messages import CALL, MessagePipeline
-from worker import metrics
 from worker.app import app
 from worker.streams import MESSAGES
+from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 #: What positional arguments of `track_message` mean, in their order.

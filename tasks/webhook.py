@@ -20,8 +20,8 @@ from db.outbox import Failure, Webhook, note_delivered, note_failed, only_sender
 from tasks.context import Context, context
 from tasks.patience import patiently
 from tasks.webhook_payload import body_of
-from worker import metrics
 from worker.app import app
+from worker.telemetry import metrics
 from worker.webhook_post import Answer, Endpoint, open_client, post
 
 _log = logging.getLogger(__name__)

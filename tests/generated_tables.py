@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 
 from cli.doctor.catalogue import SUBJECTS
 from tests.pages import ROOT, read
-from worker import metrics
 from worker.settings import CommonSettings, ReceiverSettings, WorkerSettings
+from worker.telemetry import metrics
 
 _DURATION: Final[TypeAdapter[timedelta]] = TypeAdapter(timedelta)
 _WORDS: Final = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}

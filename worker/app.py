@@ -8,12 +8,13 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_unknown, worker_ready
 
-from worker import celery_telemetry, kombu_guard, task_metrics  # noqa: F401 - they hear Celery's signals
-from worker.celery_logs import restrain_celery
+from worker import kombu_guard
 from worker.drain_keeper import DrainKeeper
-from worker.logs import configure_logs
-from worker.metrics_server import MetricsServer
 from worker.settings import WorkerSettings
+from worker.telemetry import celery_telemetry, task_metrics  # noqa: F401 - they hear Celery's signals
+from worker.telemetry.celery_logs import restrain_celery
+from worker.telemetry.logs import configure_logs
+from worker.telemetry.metrics_server import MetricsServer
 
 _log = logging.getLogger(__name__)
 

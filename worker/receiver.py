@@ -1,7 +1,7 @@
 """The receiver: a small HTTP server between Event Grid and the streams.
 
 ``python -m worker.receiver`` starts it. ``uvicorn --factory worker.receiver:create_app`` does, too, for trials:
-it has none of the bounds of worker/connections.py.
+it has none of the bounds of worker/receiving/connections.py.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from worker import metrics
-from worker.answers import OK, UNAVAILABLE
-from worker.backlog import BacklogWatch
-from worker.connections import bounded_protocol
-from worker.endpoints import EventEndpoint, MessageEndpoint
-from worker.error_tracking import start_error_tracking
 from worker.errors import AttributionError, RedisUnsafe
-from worker.exposition import answer
-from worker.logs import configure_logs
+from worker.receiving.answers import OK, UNAVAILABLE
+from worker.receiving.backlog import BacklogWatch
+from worker.receiving.connections import bounded_protocol
+from worker.receiving.endpoints import EventEndpoint, MessageEndpoint
+from worker.receiving.redis_link import RedisLink
+from worker.receiving.stream_writer import StreamWriter
+from worker.receiving.traced_endpoint import TracedEndpoint
 from worker.redis_checks import require_safe_redis
-from worker.redis_link import RedisLink
 from worker.settings import ReceiverSettings
-from worker.stream_writer import StreamWriter
-from worker.traced_endpoint import TracedEndpoint
-from worker.tracing import is_tracing, start_tracing
+from worker.telemetry import metrics
+from worker.telemetry.error_tracking import start_error_tracking
+from worker.telemetry.exposition import answer
+from worker.telemetry.logs import configure_logs
+from worker.telemetry.tracing import is_tracing, start_tracing
 
 _log = logging.getLogger("worker.receiver")  # run as a program, its own name is another
 
 #: Longer than any common proxy keeps an idle connection to us: it must not send into one that we are just closing.
 _KEEP_ALIVE_SECONDS = 75
 #: What the routes take and answer, for people and programs. Written by hand, and held to the truth by tests.
-_DESCRIPTION = Response(Path(__file__).with_name("openapi.yaml").read_bytes(), media_type="application/yaml")
+_DESCRIPTION = Response(
+    (Path(__file__).parent / "receiving" / "openapi.yaml").read_bytes(), media_type="application/yaml"
+)
 #: What a request may take beyond its body's and Redis's time when the receiver is told to stop.
 _STOP_SECONDS = 3
 

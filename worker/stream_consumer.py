@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 from redis.exceptions import RedisError, ResponseError
 
-from worker.request_id import is_sane
+from worker.receiving.request_id import is_sane
 from worker.streams import CONSUMER, GROUP
 
 _log = logging.getLogger(__name__)

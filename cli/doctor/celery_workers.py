@@ -15,8 +15,8 @@ from cli.doctor.findings import Finding, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
 from db.checkup import foreign_rows, overdue, uncounted_changes
 from worker import queues
-from worker.metrics import MEASURED_AT
 from worker.streams import MEASURED
+from worker.telemetry.metrics import MEASURED_AT
 
 subject: Final = Subject("celery", "Celery")
 

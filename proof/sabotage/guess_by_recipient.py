@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from proof.patching import patch
 from tasks import eventgrid, events
-from tasks.recipients import Recipients
+from tasks.privacy.recipients import Recipients
 
 SENTENCE = "an event of an unknown message is credited to the newest campaign sent to its recipient, and not parked"
 SHOWS_AS = "wrong"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import PlainTextResponse
 
 from proof.patching import patch
-from worker import callers
+from worker.receiving import callers
 
 SENTENCE = "a wrong secret is answered with 401, after which Event Grid drops the events for good"
 SHOWS_AS = "lost"

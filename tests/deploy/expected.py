@@ -47,4 +47,4 @@ def seconds_to_end() -> float:
 
 def receivers_routes() -> set[str]:
     """Return the paths that the receiver answers, from the document that it serves and is tested against."""
-    return set(yaml.safe_load((ROOT / "worker" / "openapi.yaml").read_text())["paths"])
+    return set(yaml.safe_load((ROOT / "worker" / "receiving" / "openapi.yaml").read_text())["paths"])

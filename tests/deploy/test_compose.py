@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,14 @@ def test_it_is_the_whole_system() -> None:
 
 def test_it_is_a_compose_file() -> None:
     checked = subprocess.run(
-        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.yml"],
+        [
+            sys.executable,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            ROOT / "docker-compose.yml",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -21,13 +21,13 @@ from tasks.batch import Body
 from tasks.drift import look
 from tasks.eventgrid import Parsed, parse_body
 from tasks.messages import MessagePipeline, cut_call
+from tasks.privacy.recipients import Recipients
 from tasks.reasons import Reason
-from tasks.recipients import Recipients
 from tasks.wire import WireEvent, body_parts, read_body
-from worker.handshake import validation_code
 from worker.json_parts import MOST_PARTS, holds_more_parts, split_parts
 from worker.message_id import LONGEST_MESSAGE_ID, MessageIdInvalid, normalise_message_id, would_be_replaced
 from worker.messages import MOST_TRACKINGS, Problem, TooManyTrackings, parse_trackings, warn_of
+from worker.receiving.handshake import validation_code
 
 #: When everything is received that is parsed here.
 NOW: Final = datetime(2026, 1, 10, 10, 30, tzinfo=UTC)

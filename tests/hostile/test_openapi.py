@@ -1,4 +1,4 @@
-"""`worker/openapi.yaml` is true: it names what there is, each answer it names is given, and no other ever is."""
+"""`worker/receiving/openapi.yaml` is true: it names what there is; each answer it names is given, and no other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from worker.messages import MOST_TRACKINGS
 from worker.receiver import create_receiver
 from worker.streams import EVENTS, MESSAGES
 
-FILE: Final = Path(worker.__file__).with_name("openapi.yaml")
+FILE: Final = Path(worker.__file__).parent / "receiving" / "openapi.yaml"
 DOCUMENT: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text())
 #: Every route, and all that it may answer.
 OPERATIONS: Final[dict[tuple[str, str], dict[str, Any]]] = {

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from tests.pages import ROOT
-from worker import metrics
+from worker.telemetry import metrics
 
 RULES: Final = ROOT / "deploy/prometheus/rules"
 

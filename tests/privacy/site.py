@@ -21,7 +21,7 @@ from simulator import listmonk as fake
 from tasks.archiving import unpack
 from tasks.context import Context, make_context
 from tasks.counting import count
-from tasks.cutting_out import parts_of
+from tasks.privacy.cutting_out import parts_of
 from tests.dump import dump
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import drain, push_events, push_messages

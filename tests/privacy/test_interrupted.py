@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tasks import erasing
+from tasks.privacy import erasing
 from tests.privacy.site import Site, ids_of
 from tests.privacy.test_erasure import ADA, BOB, attribution, erase
 from tests.tasks.payloads import body_of, engagement

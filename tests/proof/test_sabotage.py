@@ -23,8 +23,8 @@ from tasks.context import Context, make_context
 from tasks.drain import batches_of, drain_batch
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import backlog, drain, push_events, push_messages
-from worker.answers import Refused
-from worker.callers import EventCallers
+from worker.receiving.answers import Refused
+from worker.receiving.callers import EventCallers
 from worker.settings import ReceiverSettings, WorkerSettings
 
 Break = Callable[[str], None]

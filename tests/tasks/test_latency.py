@@ -15,8 +15,8 @@ from tasks.latency import observe_latency
 from tasks.messages import Messages
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import push_events
-from worker import metrics
 from worker.streams import EVENTS
+from worker.telemetry import metrics
 
 
 def observed(histogram: Histogram, **labels: str) -> tuple[float, float]:

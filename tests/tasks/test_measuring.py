@@ -16,8 +16,9 @@ from tasks.drain import batches_of, drain_each
 from tasks.measuring import MOST_CAMPAIGNS, take_measures
 from tests.tasks.payloads import body_of, engagement
 from tests.tasks.streams import push_events, push_messages
-from worker import metrics, streams
-from worker.exposition import Measured
+from worker import streams
+from worker.telemetry import metrics
+from worker.telemetry.exposition import Measured
 
 
 def drain(ctx: Context) -> None:

@@ -19,8 +19,8 @@ from tasks.drain import batches_of, drain_each
 from tasks.pace import SLOW_BYTES, SLOW_ENTRIES
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import push_events
-from worker import metrics
 from worker.settings import WorkerSettings
+from worker.telemetry import metrics
 
 #: A key that Azure might begin to use, and what would stand in it.
 SECRET = "ada@example.net"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.population_alert import report_population
-from worker import metrics
+from worker.telemetry import metrics
 
 
 @pytest.mark.parametrize(("share", "of", "low"), [

@@ -14,7 +14,7 @@ from tasks.archiving import unpack
 from tasks.batch import Body
 from tasks.eventgrid import Parsed, parse_body
 from tasks.events import EventPipeline
-from tasks.recipients import HIDDEN, Recipients
+from tasks.privacy.recipients import HIDDEN, Recipients
 from tests.tasks.payloads import RECEIVED_AT, body_of, cloud_event, delivery, engagement
 
 KEY = "0123456789abcdef0123456789abcdef"

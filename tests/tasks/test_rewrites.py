@@ -15,7 +15,7 @@ from tasks import rewrites
 from tasks.context import Context
 from tests.tasks.payloads import body_of, delivery
 from tests.tasks.streams import drain, push_events, push_messages
-from worker import metrics
+from worker.telemetry import metrics
 
 SENT_AT = datetime(2026, 1, 10, 12, tzinfo=UTC)
 

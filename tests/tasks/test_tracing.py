@@ -21,8 +21,8 @@ from tests.acceptance.programs import ROOT
 from tests.tasks.payloads import body_of, engagement
 from tests.tasks.streams import push_events
 from tests.worker.receiving import EVENT_SECRET, MESSAGE_SECRET, Caller, receiver_settings, serving
-from worker import tracing
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import tracing
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SAMPLED = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -170,7 +170,7 @@ def run(program: str, **environment: str) -> str:
 @pytest.mark.parametrize("environment", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}])
 def test_unless_it_is_asked_for_nothing_is_imported(environment: dict[str, str]) -> None:
     program = (
-        "import sys; from worker.tracing import *; assert not start_tracing('x') and not is_tracing();"
+        "import sys; from worker.telemetry.tracing import *; assert not start_tracing('x') and not is_tracing();"
         "assert 'opentelemetry.exporter' not in sys.modules"
     )
     assert run(program, **environment) == ""
@@ -179,7 +179,7 @@ def test_unless_it_is_asked_for_nothing_is_imported(environment: dict[str, str])
 def test_without_its_packages_a_sentence_says_so_and_everything_goes_on() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = sys.modules['opentelemetry.sdk'] = None\n"
-        "import worker.receiver, tasks.drainer; from worker.tracing import *; assert not start_tracing('x')"
+        "import worker.receiver, tasks.drainer; from worker.telemetry.tracing import *; assert not start_tracing('x')"
     )
     said = run(program, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed" in said

@@ -11,9 +11,9 @@ import threading
 
 import sentry_sdk
 
-from worker.error_tracking import report, start_error_tracking
-from worker.logs import configure_logs
 from worker.settings import CommonSettings
+from worker.telemetry.error_tracking import report, start_error_tracking
+from worker.telemetry.logs import configure_logs
 
 LOG = logging.getLogger("tests.faulty")
 MARK = sys.argv[2]

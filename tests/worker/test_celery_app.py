@@ -15,10 +15,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker import kombu_guard
 from worker.app import app
-from worker.celery_logs import restrain_celery
 from worker.interval import Interval
 from worker.private_task import PrivateTask
 from worker.queues import ALL, MAINTENANCE
+from worker.telemetry.celery_logs import restrain_celery
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.worker.certificates import rsa_key
 from tests.worker.entra_tenant import AUDIENCE, EVENT_GRID_APP_ID, TENANT_ID, Tenant, tenant
 from tests.worker.receiving import Caller, ServeReceiver, entries, receiver_settings, serving
-from worker.entra import EntraTokens, KeysUnavailable, SigningKeys, TokenRefused
+from worker.receiving.entra import EntraTokens, KeysUnavailable, SigningKeys, TokenRefused
 from worker.streams import EVENTS
 
 ROLE = "AzureEventGridSecureWebhookSubscriber"
@@ -147,7 +147,7 @@ def test_token_without_key_id_is_refused(entra: Tenant) -> None:
 
 def test_token_that_was_verified_is_known_for_a_minute(entra: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
-    monkeypatch.setattr("worker.entra.time", lambda: now)
+    monkeypatch.setattr("worker.receiving.entra.time", lambda: now)
 
     async def scenario() -> None:
         nonlocal now
@@ -159,7 +159,7 @@ def test_token_that_was_verified_is_known_for_a_minute(entra: Tenant, monkeypatc
             decoded.append(1)
             return decode(*args, **options)
 
-        monkeypatch.setattr("worker.entra.jwt.decode", count_and_decode)
+        monkeypatch.setattr("worker.receiving.entra.jwt.decode", count_and_decode)
         for _ in range(3):
             await judges.verify(long)
             await judges.verify(short)

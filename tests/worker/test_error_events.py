@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.error_events import clean_breadcrumb, clean_event
+from worker.telemetry.error_events import clean_breadcrumb, clean_event
 
 FRAME = {"function": "record", "lineno": 7, "context_line": "    @app.task()", "vars": {"body": "secret"}}
 

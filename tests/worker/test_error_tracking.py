@@ -13,9 +13,9 @@ from sentry_sdk.utils import Dsn
 
 from tests.acceptance.programs import ROOT
 from tests.sentry_server import SentryServer, sentry_server, words_of
-from worker.error_tracking import report, start_error_tracking
 from worker.errors import SettingsInvalid
 from worker.settings import CommonSettings
+from worker.telemetry.error_tracking import report, start_error_tracking
 from worker.version import version
 
 HIDDEN = "(hidden)"
@@ -86,7 +86,7 @@ def test_with_redis_away_an_incident_is_told_all_the_same(sentry: SentryServer) 
 
 def test_without_a_dsn_there_is_nothing() -> None:
     program = (
-        "import sys; from worker.error_tracking import *; from worker.settings import *\n"
+        "import sys; from worker.telemetry.error_tracking import *; from worker.settings import *\n"
         "assert start_error_tracking(CommonSettings.read(), 'x') is False\n"
         "report('kind', 'sentence', counts={}); assert not is_first('x', 1)\n"
         "assert 'sentry_sdk' not in sys.modules"

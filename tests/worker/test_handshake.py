@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.handshake import validation_code
+from worker.receiving.handshake import validation_code
 
 EVENT = {
     "id": "2d00",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.logs import Throttle, configure_logs
+from worker.telemetry.logs import Throttle, configure_logs
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_uvicorn_keeps_no_access_log() -> None:
 
 def test_throttle_lets_the_first_pass_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("worker.logs.time.monotonic", lambda: now)
+    monkeypatch.setattr("worker.telemetry.logs.time.monotonic", lambda: now)
     throttle = Throttle(10)
 
     assert [throttle.count() for _ in range(4)] == [1, 0, 0, 0]

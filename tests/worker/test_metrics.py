@@ -10,8 +10,8 @@ from pathlib import Path
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker import metrics
-from worker.exposition import counted_by_all
+from worker.telemetry import metrics
+from worker.telemetry.exposition import counted_by_all
 
 DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
 NAMES = [described.name for metric in DECLARED.values() for described in metric.describe()]
@@ -61,7 +61,7 @@ def test_many_values_are_observed_like_each_of_them() -> None:
 
 COUNTING = """
 import sys
-from worker import metrics
+from worker.telemetry import metrics
 place, times = sys.argv[1], int(sys.argv[2])
 metrics.take_place(place)
 metrics.MESSAGES.labels("tracked").inc(times)
@@ -108,7 +108,7 @@ def test_who_takes_a_place_goes_on_counting_and_needs_no_file_more(tmp_path: Pat
 
 
 def test_an_answer_is_in_the_text_format(tmp_path: Path) -> None:
-    from worker.exposition import answer
+    from worker.telemetry.exposition import answer
 
     families = {family.name: family for family in text_string_to_metric_families(answer().decode())}
     (build,) = (
@@ -121,7 +121,7 @@ def test_an_answer_is_in_the_text_format(tmp_path: Path) -> None:
 
 FROM_THE_START = """
 from prometheus_client import generate_latest
-from worker import metrics
+from worker.telemetry import metrics
 metrics.begin_receiver()
 metrics.begin_drain(["link"], ["not_json"])
 metrics.begin_task("sweep_parked")

@@ -128,8 +128,8 @@ def test_a_fault_of_ours_is_answered_500_logged_and_sent_again_by_event_grid(
     async def fail(*_arguments: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.endpoints.EventEndpoint._answer", fail)
-    monkeypatch.setattr("worker.endpoints.MessageEndpoint._answer", fail)
+    monkeypatch.setattr("worker.receiving.endpoints.EventEndpoint._answer", fail)
+    monkeypatch.setattr("worker.receiving.endpoints.MessageEndpoint._answer", fail)
     assert caller.send("POST", path, {}, b"[]").status == 500
     (record,) = [record for record in caplog.records if record.exc_info]
     assert record.levelname == "ERROR"

@@ -15,9 +15,9 @@ import uvloop
 from redis.asyncio.connection import parse_url
 
 from tests.conftest import MakeRedis
-from worker import redis_connection
 from worker.errors import StreamUnavailable
-from worker.redis_connection import RedisConnection, open_connection
+from worker.receiving import redis_connection
+from worker.receiving.redis_connection import RedisConnection, open_connection
 
 QUICK = timedelta(seconds=0.3)
 AMPLE = timedelta(seconds=10)

@@ -10,9 +10,9 @@ import pytest
 import redis
 import uvloop
 
-from worker import redis_link
 from worker.errors import RedisUnsafe, SettingsInvalid, StreamUnavailable
-from worker.redis_link import RedisLink
+from worker.receiving import redis_link
+from worker.receiving.redis_link import RedisLink
 
 QUICK = timedelta(seconds=0.3)
 AMPLE = timedelta(seconds=10)

@@ -12,8 +12,8 @@ import redis
 from tests.conftest import MakeRedis
 from tests.waiting import eventually
 from tests.worker.receiving import ServeReceiver
-from worker.redis_link import RedisLink
-from worker.redis_look import RedisLook, look_at
+from worker.receiving.redis_link import RedisLink
+from worker.receiving.redis_look import RedisLook, look_at
 from worker.streams import CONSUMER, EVENTS, GROUP, MESSAGES
 
 HOUR_MS = 3_600_000
@@ -93,14 +93,14 @@ def test_metrics_tell_that_redis_has_begun_to_evict(serve: ServeReceiver, privat
 
 @pytest.mark.parametrize("name", ["aof_last_write_status", "aof_last_bgrewrite_status"])
 def test_an_error_of_persistence_is_one(name: str) -> None:
-    from worker import redis_look
+    from worker.receiving import redis_look
 
     assert redis_look._persists({name.encode(): b"err"}) is False
     assert redis_look._persists({name.encode(): b"ok"}) is True
 
 
 def test_what_redis_does_not_tell_is_not_judged() -> None:
-    from worker import redis_look
+    from worker.receiving import redis_look
 
     assert redis_look._fields(Exception("NOPERM")) == {}
 

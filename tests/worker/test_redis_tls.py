@@ -17,8 +17,8 @@ from redis.asyncio.connection import parse_url
 from tests.worker.certificates import write_certificate
 from tests.worker.receiving import ServeReceiver, entries
 from worker.errors import StreamUnavailable
+from worker.receiving.redis_connection import open_connection
 from worker.redis_checks import require_safe_redis
-from worker.redis_connection import open_connection
 from worker.streams import EVENTS
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.worker.receiving import EVENT_SECRET, MESSAGE_SECRET, Caller
-from worker.request_id import request_id
+from worker.receiving.request_id import request_id
 from worker.streams import EVENTS, MESSAGES
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.scrubbing import scrub_text
+from worker.telemetry.scrubbing import scrub_text
 
 
 @pytest.mark.parametrize(

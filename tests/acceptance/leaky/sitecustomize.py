@@ -33,7 +33,7 @@ def leak_requests(endpoints: Any) -> None:
 
 def leak_batches(batch: Any) -> None:
     """The drain tells what it quarantines, in its log, to Sentry, and in a metric."""
-    from worker import metrics
+    from worker.telemetry import metrics
 
     set_aside = batch.set_aside
 
@@ -69,10 +69,10 @@ def leak_keys(track: Any) -> None:
 
 
 LEAKS = {
-    "worker.endpoints": leak_requests,
+    "worker.receiving.endpoints": leak_requests,
     "tasks.batch": leak_batches,
     "worker.private_task": leak_arguments,
-    "worker.traced_endpoint": leak_spans,
+    "worker.receiving.traced_endpoint": leak_spans,
     "tasks.track": leak_keys,
 }
 

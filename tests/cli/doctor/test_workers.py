@@ -22,8 +22,8 @@ from tests.cli.doctor.conftest import NOWHERE, Diagnose, random_secret
 from tests.conftest import MakePostgres, MakeRedis
 from tests.waiting import eventually
 from worker import queues
-from worker.metrics import MEASURED_AT
 from worker.streams import MEASURED
+from worker.telemetry.metrics import MEASURED_AT
 
 #: Programs start and stop here, which on a busy machine takes most of the time.
 pytestmark = pytest.mark.timeout(180)

@@ -8,7 +8,7 @@ from typing import Any
 
 import hiredis
 
-from worker.redis_link import RedisLink
+from worker.receiving.redis_link import RedisLink
 from worker.streams import EVENTS, GROUP, MESSAGES, PROBE
 
 _STREAMS = (EVENTS, MESSAGES)

@@ -16,19 +16,19 @@ from prometheus_client import Counter
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from worker import metrics
-from worker.answers import NOT_FOUND, OK, TOO_MANY, UNAVAILABLE, Refused, accepted, invalid
-from worker.backlog import BacklogWatch
-from worker.callers import EventCallers, Headers, MessageCallers
 from worker.errors import StreamUnavailable
-from worker.handshake import answer_options, validation_code
-from worker.logs import Throttle
 from worker.messages import MOST_TRACKINGS, Problem, TooManyTrackings, Tracking, Warned, parse_trackings, warn_of
-from worker.request_body import BodyReader, CallerGone
-from worker.request_id import HEADER, request_id
+from worker.receiving.answers import NOT_FOUND, OK, TOO_MANY, UNAVAILABLE, Refused, accepted, invalid
+from worker.receiving.backlog import BacklogWatch
+from worker.receiving.callers import EventCallers, Headers, MessageCallers
+from worker.receiving.handshake import answer_options, validation_code
+from worker.receiving.request_body import BodyReader, CallerGone
+from worker.receiving.request_id import HEADER, request_id
+from worker.receiving.stream_writer import StreamWriter
 from worker.settings import ReceiverSettings
-from worker.stream_writer import StreamWriter
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
+from worker.telemetry.logs import Throttle
 
 _log = logging.getLogger(__name__)
 

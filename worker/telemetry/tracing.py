@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from worker.request_id import TRACEPARENT
+from worker.receiving.request_id import TRACEPARENT
 from worker.stream_consumer import Entry, field_of
 from worker.version import version
 

@@ -9,7 +9,7 @@ import msgspec
 
 from db.people import ARCHIVE, LOGS, PEOPLE, QUARANTINE, read_bodies, read_rows
 from tasks.archiving import ArchiveUnreadable
-from tasks.searching import Found, Search, unpacked
+from tasks.privacy.searching import Found, Search, unpacked
 
 _BODIES: Final = (ARCHIVE, QUARANTINE, LOGS)
 #: Rows read at once.

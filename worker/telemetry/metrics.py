@@ -1,8 +1,8 @@
 """Every metric of the system, declared once, a sentence each. One prefix, base units, and no unbounded label.
 
-The processes of a worker count into files of one folder, of which worker/exposition.py makes one answer. Which file is
-a process's own is its place among them, and not its pid: whoever takes the place of one that has ended goes on counting
-where that one stopped, so that there are never more files than processes.
+The processes of a worker count into files of one folder, of which worker/telemetry/exposition.py makes one answer.
+Which file is a process's own is its place among them, and not its pid: whoever takes the place of one that has ended
+goes on counting where that one stopped, so that there are never more files than processes.
 """
 
 from __future__ import annotations

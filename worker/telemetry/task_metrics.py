@@ -8,7 +8,7 @@ from typing import Any
 from billiard import current_process
 from celery import signals
 
-from worker import metrics
+from worker.telemetry import metrics
 
 _started: dict[str, float] = {}
 

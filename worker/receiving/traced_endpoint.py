@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.request_id import HEADER
-from worker.tracing import begin_request, traceparent_of
+from worker.receiving.request_id import HEADER
+from worker.telemetry.tracing import begin_request, traceparent_of
 
 
 class TracedEndpoint:

@@ -13,8 +13,8 @@ from db.listmonk.links import NOBODY
 from db.models import DeliveryEvent, EngagementEvent, TrackedMessage
 from db.people import Person
 from tasks.batch import Body, Pipeline
-from tasks.cutting_out import cut_out, parts_of
-from tasks.recipients import HASHED, find_addresses
+from tasks.privacy.cutting_out import cut_out, parts_of
+from tasks.privacy.recipients import HASHED, find_addresses
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 #: What stands in a text where somebody was named.

@@ -14,7 +14,7 @@ from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
 from worker.errors import RedisUnsafe, SettingsInvalid, StreamUnavailable
-from worker.redis_connection import RedisConnection, open_connection
+from worker.receiving.redis_connection import RedisConnection, open_connection
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from db.erased import Key, find_erased, has_erased
 from db.models import DeliveryEvent, EngagementEvent, Malformed, TrackedMessage
 from tasks.batch import Body, Drained, Pipeline
-from tasks.cutting_out import cut_out
+from tasks.privacy.cutting_out import cut_out
 
 _Rows = TypeVar("_Rows")
 

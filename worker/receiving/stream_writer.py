@@ -6,10 +6,10 @@ from typing import Final
 
 import hiredis
 
-from worker import metrics
 from worker.errors import StreamUnavailable
-from worker.redis_link import RedisLink
+from worker.receiving.redis_link import RedisLink
 from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
 
 #: Redis's words for why it does not write, and ours.
 _REASONS: Final = {

@@ -18,8 +18,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from worker import metrics
 from worker.streams import MEASURED
+from worker.telemetry import metrics
 from worker.version import version
 
 #: Seconds that Redis has to tell what was measured. A scrape has ten, usually.

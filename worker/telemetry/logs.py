@@ -24,7 +24,7 @@ from structlog.processors import EventRenamer, JSONRenderer
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.types import EventDict, ExcInfo, Processor
 
-from worker.scrubbing import scrub_text
+from worker.telemetry.scrubbing import scrub_text
 
 #: Of what comes with a record in ``extra``, what is said elsewhere in the line already.
 _SAID: Final = ("color_message", "taskName")

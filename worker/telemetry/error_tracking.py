@@ -1,8 +1,8 @@
 """Errors and incidents to Sentry, or to anything that speaks its protocol; off unless ATTRIBUTION_SENTRY_DSN is set.
 
-Every process starts it for itself. What leaves is cleaned by `worker.error_events`, and bounded: a fault that comes
-back each second is told once a minute by each process, an incident once an hour by all of them. docs/sentry.md tells an
-operator, docs/adr/0031-logs-and-sentry.md why it is so.
+Every process starts it for itself. What leaves is cleaned by `worker.telemetry.error_events`, and bounded: a fault that
+comes back each second is told once a minute by each process, an incident once an hour by all of them. docs/sentry.md
+tells an operator, docs/adr/0031-logs-and-sentry.md why it is so.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Final
 import redis
 from redis.exceptions import RedisError
 
-from worker.error_events import clean_breadcrumb, clean_event
 from worker.settings import CommonSettings
 from worker.streams import TOLD
+from worker.telemetry.error_events import clean_breadcrumb, clean_event
 from worker.version import version
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any
 
 import hiredis
 
-from worker import metrics
 from worker.streams import GROUP
+from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from datetime import timedelta
 from time import perf_counter
 from typing import Self
 
-from worker import metrics
 from worker.errors import StreamUnavailable
-from worker.redis_link import RedisLink
-from worker.redis_look import look_at
-from worker.stream_history import StreamHistory
+from worker.receiving.redis_link import RedisLink
+from worker.receiving.redis_look import look_at
+from worker.receiving.stream_history import StreamHistory
+from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 

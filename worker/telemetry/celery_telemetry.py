@@ -10,9 +10,9 @@ from typing import Any
 
 from celery import signals
 
-from worker.error_tracking import start_error_tracking
 from worker.settings import WorkerSettings
-from worker.tracing import start_tracing, stop_tracing
+from worker.telemetry.error_tracking import start_error_tracking
+from worker.telemetry.tracing import start_tracing, stop_tracing
 
 
 @signals.celeryd_init.connect
@@ -45,7 +45,7 @@ def _start(program: str, conf: Any) -> None:
         return
     from sentry_sdk.integrations.celery import CeleryIntegration  # noqa: PLC0415 - for those who asked for it
 
-    from worker.check_ins import is_frequent, watch_frequent_tasks  # noqa: PLC0415
+    from worker.telemetry.check_ins import is_frequent, watch_frequent_tasks  # noqa: PLC0415
 
     frequent = [f"^{name}$" for name, entry in conf.beat_schedule.items() if is_frequent(entry)]
     # No trace of Sentry's rides on tasks: mailers of other projects send them, too.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from celery import signals
 
-from worker.error_tracking import is_first
+from worker.telemetry.error_tracking import is_first
 
 #: Seconds for which one check-in of a task stands for all of its runs, a little less than the minute of its monitor.
 _STANDS_SECONDS: Final = 50

@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import SecretStr
 
-from worker import metrics
-from worker.answers import NOT_FOUND, UNAVAILABLE, Refused
-from worker.entra import EntraTokens, KeysUnavailable, TokenRefused
-from worker.logs import Throttle
+from worker.receiving.answers import NOT_FOUND, UNAVAILABLE, Refused
+from worker.receiving.entra import EntraTokens, KeysUnavailable, TokenRefused
 from worker.settings import ReceiverSettings
+from worker.telemetry import metrics
+from worker.telemetry.logs import Throttle
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from worker.scrubbing import scrub_text
+from worker.telemetry.scrubbing import scrub_text
 
 #: What is kept of an event as it is. Not among it: the request, the user, and whatever is yet to be invented.
 _PLAIN: Final = frozenset(

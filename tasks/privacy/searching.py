@@ -36,8 +36,8 @@ from db.webhook_logs import has_logs
 from tasks.archiving import ArchiveUnreadable, unpack
 from tasks.batch import Body, Pipeline
 from tasks.cutting import in_batches
-from tasks.recipients import Recipients, normalise_address
-from tasks.witness import Witness
+from tasks.privacy.recipients import Recipients, normalise_address
+from tasks.privacy.witness import Witness
 
 EVENTS: Final = (DELIVERIES, ENGAGEMENTS)
 #: Ids of a table of bodies that are listed at once.

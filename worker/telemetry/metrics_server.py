@@ -16,9 +16,9 @@ from wsgiref.simple_server import WSGIServer
 from celery import bootsteps
 from prometheus_client import start_http_server
 
-from worker.exposition import Measured, counted_by_all
-from worker.metrics import FOLDER
 from worker.settings import WorkerSettings
+from worker.telemetry.exposition import Measured, counted_by_all
+from worker.telemetry.metrics import FOLDER
 
 _log = logging.getLogger(__name__)
 

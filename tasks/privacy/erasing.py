@@ -36,8 +36,8 @@ from db.people import ARCHIVE, INCIDENTS, JOURNAL, LOGS, OUTBOX, PEOPLE, QUARANT
 from tasks.archiving import pack
 from tasks.eventgrid import content_key
 from tasks.patience import patiently
-from tasks.searching import EVENTS, Found, Search, unpacked
-from tasks.witness import Witness
+from tasks.privacy.searching import EVENTS, Found, Search, unpacked
+from tasks.privacy.witness import Witness
 from worker.errors import AttributionError
 
 #: Rows removed in one transaction.

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from starlette.types import Receive
 
-from worker.answers import ENCODED, TOO_LARGE, TOO_SLOW, Refused
+from worker.receiving.answers import ENCODED, TOO_LARGE, TOO_SLOW, Refused
 
 
 class CallerGone(Exception):

@@ -8,8 +8,8 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from worker import metrics
 from worker.streams import GROUP
+from worker.telemetry import metrics
 
 _Measures = dict[metrics.Measure, list[tuple[list[str], float]]]
 

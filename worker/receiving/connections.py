@@ -2,7 +2,7 @@
 
 uvicorn waits for ever for the first byte of a request and for the end of its head, however slowly that comes, and keeps
 however much of it comes. All of that happens before anybody has proved anything. What a body may cost is bounded in
-worker/request_body.py; here is what comes before it, around it, and after its answer.
+worker/receiving/request_body.py; here is what comes before it, around it, and after its answer.
 
 And where a caller offers another protocol along with its request (``Upgrade: h2c``, as Java's HTTP client does),
 uvicorn takes the request for one without a body, and would have us answer 200 for events that we never saw.
@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from worker import metrics
-from worker.logs import Throttle
+from worker.telemetry import metrics
+from worker.telemetry.logs import Throttle
 
 _log = logging.getLogger(__name__)
 
