@@ -107,7 +107,20 @@ def _without_readers(text: str, readers: Collection[str]) -> str:
     text = _PERSONAL_PAGE.sub(rf"\g<1>{NOBODY}", text)
     for reader in readers:
         text = re.sub(re.escape(reader), NOBODY, text, flags=re.IGNORECASE)
-    return _ADDRESS.sub("nobody", text) if "@" in text else text
+    if "@" in text:
+        text = _ADDRESS.sub("nobody", text)
+    return "/".join(map(_without_encoded_address, text.split("/"))) if "%" in text else text
+
+
+def _without_encoded_address(part: str) -> str:
+    said = _decoded(part)
+    return "nobody" if "@" in said and "@" not in part and _ADDRESS.search(said) else part
+
+
+def _decoded(text: str) -> str:
+    for _ in range(3):  # what one program encodes, the next encodes again
+        text = unquote(text)
+    return text
 
 
 def _is_personal(parameter: str, names: Collection[str], readers: Collection[str]) -> bool:
@@ -140,9 +153,7 @@ def anonymous_url(url: str) -> str:
     Gone are query, fragment, what follows a ``;``, and a name before the host. Of the path a UUID is nobody's, a part
     that holds an address is ``nobody``, and one that looks like a key is ``…``. A short key looks like a word.
     """
-    plain = url[:_LONGEST_READ]
-    for _ in range(3):  # what one program encodes, the next encodes again
-        plain = unquote(plain)
+    plain = _decoded(url[:_LONGEST_READ])
     page = re.split(r"[?#]", plain, maxsplit=1)[0]
     start = _PAGE_START.match(page)
     before = start.group() if start else ""

@@ -119,6 +119,13 @@ def test_interest_is_not_taken_for_a_way_out(url: str) -> None:
         ),
         ("https://e.example.com/u/ada@example.net/hello", "https://e.example.com/u/nobody/hello"),
         ("https://e.example.com/#email=ada@example.net", "https://e.example.com/#email=nobody"),
+        ("https://e.example.com/u/ada%40example.net/hello", "https://e.example.com/u/nobody/hello"),
+        ("https://e.example.com/u/ada%2540example.net", "https://e.example.com/u/nobody"),
+        (
+            "https://e.example.com/u/hashed-0123456789abcdef0123456789abcdef%40example.net",
+            "https://e.example.com/u/nobody",
+        ),
+        ("https://e.example.com/a%20b/logo%402x.png", "https://e.example.com/a%20b/logo%402x.png"),
         ("https://e.example.com/?x=1&amp;mc_eid=7", "https://e.example.com/?x=1"),
         ("https://e.example.com/?to=ada%2540example.net", "https://e.example.com/"),
         ("http://[broken/x?email=ada@example.net", "http://[broken/x"),
