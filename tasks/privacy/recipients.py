@@ -32,7 +32,10 @@ _LOOSE: Final = re.compile(
     rb"""(?<![a-z])(?:recipients?|rcpt|to|cc|bcc|e-?mail|address)(?:[_-]?[a-z]+)?\\?["']?\s*+[:=]\s*+"""
     rb"""(\[[^\]]{0,10000}+|\\?"[^"\\]{0,2000}+|'[^'\\]{0,2000}+|[^\s"'\[{,&]{1,500}+)"""
 )
-_ADDRESS: Final = re.compile(rb"""[^\s@"'<>()\[\],;:\\=]{1,255}+@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+""")
+#: Only where one may begin, or a long run of anything would be tried from each of its characters.
+_ADDRESS: Final = re.compile(
+    rb"""(?<![^\s@"'<>()\[\],;:\\=])[^\s@"'<>()\[\],;:\\=]{1,255}+@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+"""
+)
 _AT: Final = re.compile(rb"@|%(?:25){0,3}40")
 _LABEL: Final = rb"[a-z0-9\x80-\xff-]{1,63}+"
 _DOMAIN: Final = re.compile(_LABEL + rb"(?:\." + _LABEL + rb"){0,10}+")
@@ -41,10 +44,9 @@ _AT_DOMAIN: Final = re.compile(rb"@" + _DOMAIN.pattern)
 _BEFORE: Final = re.compile(rb"""[^\s@"<>()\[\],;:\\]{1,300}""")
 _WITHIN: Final = re.compile(rb"[=&?#/|'{}*!$^`~+]|%(?:25){0,3}[0-9a-f]{2}")
 _BEGINNINGS: Final = 6
-#: What JSON writes behind a backslash for white space.
-_WHITE: Final = frozenset((b"b", b"f", b"n", b"r", b"t"))
-_ID: Final = re.compile(rb'"[a-z_-]{0,30}message[_-]?id\\?"\s*:\s*\\?"\s*<?\s*\Z')
-_ID_REACH: Final = 80
+#: The value of a key that names a message, as far as it goes, plainly or in JSON within JSON. No longer one is read.
+_ID: Final = re.compile(rb'"[a-z_-]{0,30}message[_-]?id(?:"\s*:\s*"(?:[^"\\]|\\.)*+|\\"\s*:\s*\\"[^"]*+)\Z', re.DOTALL)
+_ID_REACH: Final = 600
 _ESCAPED: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u([0-9a-fA-F]{4})")
 _HASHED: Final = HASHED.encode()
 _HIDDEN: Final = HIDDEN.encode()
@@ -81,7 +83,7 @@ class Recipients:
         """Return what the column `recipient` of an event is to hold, given its body's as it was after `hide`."""
         if not recipient or "@" not in recipient or "\0" in recipient:
             return None
-        if pseudonym := _PSEUDONYM.match(recipient.encode()):
+        if pseudonym := _PSEUDONYM.search(recipient.encode()):
             return pseudonym[1].decode()
         if self.plain:
             return normalise_address(recipient)
@@ -189,17 +191,34 @@ def _recipients(lowered: bytes) -> Iterator[tuple[int, int]]:
             if usual:
                 yield start, at
             else:
-                for address in _ADDRESS.finditer(lowered, start, at):
-                    yield address.span()
+                yield from _addresses(lowered, start, at)
         at = lowered.find(_KEY, at)
 
 
 def _anybody(lowered: bytes) -> Iterator[tuple[int, int]]:
     """Yield where anything stands that may be a recipient."""
     for value in _LOOSE.finditer(lowered):
-        for address in _ADDRESS.finditer(lowered, *value.span(1)):
-            if not _is_message_id(lowered, address.start()):
-                yield address.span()
+        for start, end in _addresses(lowered, *value.span(1)):
+            if not _is_message_id(lowered, start):
+                yield start, end
+
+
+def _addresses(lowered: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where addresses stand in a stretch, none of them beginning amid what JSON escapes."""
+    for address in _ADDRESS.finditer(lowered, start, end):
+        begin = address.start() + _escaped(lowered, address.start())
+        if lowered[begin : begin + 1] != b"@":
+            yield begin, address.end()
+
+
+def _escaped(lowered: bytes, start: int) -> int:
+    """Return how many bytes from there on belong to a character that JSON escapes by the backslash before them."""
+    if lowered[start - 1 : start] != b"\\":
+        return 0
+    before = lowered[max(0, start - 1000) : start]
+    if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+        return 0
+    return 5 if lowered[start : start + 1] == b"u" else 1
 
 
 def _are_all(lowered: bytes, named: list[_Named], people: dict[bytes, bytes]) -> bool:
@@ -225,11 +244,11 @@ def _named_elsewhere(lowered: bytes, people: dict[bytes, bytes]) -> Iterator[_Na
             continue
         start = at.start() - before.end()
         run = lowered[start : at.start()]
-        escape = lowered[start - 1 : start] == b"\\" and run[:1] in _WHITE  # `\nada@…`: the n is none of the address
-        for begin in [0, *([1] if escape else []), *[each.end() for each in _WITHIN.finditer(run)][-_BEGINNINGS:]]:
+        first = _escaped(lowered, start)  # `\nada@…`: the n is none of the address
+        for begin in [first, *[each.end() for each in _WITHIN.finditer(run, first)][-_BEGINNINGS:]]:
             instead = people.get(_decoded(run[begin:]) + b"@" + domain[0])
             if instead is not None:
-                if not _is_message_id(lowered, start):
+                if not _is_message_id(lowered, start + begin):
                     yield start + begin, domain.end(), instead.replace(b"@", at[0])
                 break
 
