@@ -123,3 +123,8 @@ def newest_transaction(conn: Connection) -> int:
 def oldest_transaction(conn: Connection) -> int:
     """Return the lowest number of a transaction that is still open."""
     return int(conn.execute(_ANY["oldest_transaction"]).scalar_one())
+
+
+def asking(conn: Connection) -> set[str]:
+    """Return the transactions that have asked what was erased, and are about to record what was not."""
+    return set(conn.execute(_ANY["asking"]).scalars())

@@ -58,3 +58,11 @@ SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint);
 
 -- name: oldest_transaction
 SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint);
+
+-- name: asking
+-- Transactions that have asked what was erased and have not ended: locks of theirs tell. Those that have written nothing
+-- yet have no number that would tell of them.
+SELECT DISTINCT virtualtransaction FROM pg_locks
+ WHERE locktype = 'relation' AND relation = CAST('attribution_erased' AS regclass)
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND pid IS DISTINCT FROM pg_backend_pid();

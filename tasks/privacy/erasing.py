@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from db.counting import count_changes
 from db.erased import remember_erased
 from db.erasing import (
+    asking,
     keep_archived,
     keep_logged,
     keep_quarantined,
@@ -140,10 +141,13 @@ def _striking(witness: Witness) -> Callable[[str], str]:
 
 
 def _wait_for_older(engine: Engine) -> None:
-    """Wait until whatever was under way has ended: it may not have known that this is erased."""
-    newest = _do(engine, newest_transaction)
+    """Wait until whatever was under way has ended: it may not have known that this is erased.
+
+    Whoever has written something is known by his number; who has only asked so far, and writes next, by his lock.
+    """
+    newest, asked = _do(engine, newest_transaction), _do(engine, asking)
     until = time.monotonic() + PATIENCE.total_seconds()
-    while _do(engine, oldest_transaction) < newest:
+    while _do(engine, oldest_transaction) < newest or not asked.isdisjoint(_do(engine, asking)):
         if time.monotonic() > until:
             raise StillOpen
         time.sleep(0.1)

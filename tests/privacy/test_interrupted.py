@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from db.erasing import asking
 from tasks.privacy import erasing
+from tasks.privacy.leaving_out import leave_out_erased
 from tests.privacy.site import Site, ids_of
 from tests.privacy.test_erasure import ADA, BOB, attribution, erase
 from tests.tasks.payloads import body_of, engagement
@@ -83,6 +86,37 @@ def test_a_transaction_that_is_open_is_waited_for(site: Site, monkeypatch: pytes
         assert "older than the erasure is still open" in " ".join(str(done.output).split())
         older.rollback()
     erase("--subscriber", str(ADA), "--recipient", f"reader{ADA}@example.net")
+    assert site.traces(ADA) == []
+
+
+def test_a_drain_that_has_asked_what_was_erased_and_not_written_yet_is_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no number yet, for it has written nothing; and it has been told that nobody was erased."""
+    site.live(ADA, BOB)
+    asked, go_on = Event(), Event()
+
+    def ask_and_wait(*args: Any) -> None:
+        leave_out_erased(*args)
+        if not asked.is_set():
+            asked.set()
+            assert go_on.wait(20)
+
+    monkeypatch.setattr("tasks.events.leave_out_erased", ask_and_wait)
+    push_events(site.client, body_of(engagement("late", **ids_of(ADA, 1), engagementType="view")))
+    drain = Thread(target=site.drain)
+    drain.start()
+    assert asked.wait(20)
+
+    def let_go_when_found(conn: Connection) -> set[str]:
+        if found := asking(conn):
+            go_on.set()
+        return found
+
+    monkeypatch.setattr(erasing, "asking", let_go_when_found)
+    while_it_works(monkeypatch, "_count_anew", go_on.set)
+    erase("--subscriber", str(ADA), "--recipient", f"reader{ADA}@example.net")
+    drain.join()
     assert site.traces(ADA) == []
 
 
