@@ -66,6 +66,7 @@ def purge_closed(conn: Connection, older_than: datetime, *, age: timedelta, limi
     A transaction of its own after that which closed the campaign. ``age`` is the retention that ``older_than`` is made
     of. None: no closed campaign has rows left that may go.
     """
+    conn.execute(_ANY["note_who_may_not_know"])
     campaign = conn.execute(_ANY["find_closed"], {"older_than": older_than, "age": age}).scalar()
     if campaign is None:
         return None

@@ -43,9 +43,10 @@ DELETE FROM attribution_erased
                   FOR UPDATE SKIP LOCKED);
 
 -- name: close_campaigns
--- Campaigns in which nothing has happened since, and everything of which has been counted: their numbers are final.
+-- Campaigns in which nothing has happened since, and everything of which has been counted: their numbers are final. Who does
+-- not know of it yet is found out when this has committed: until then, others begin that cannot see it.
 INSERT INTO attribution_closed_campaigns (campaign_id, closed_by)
-SELECT quiet.campaign_id, CAST(CAST(pg_current_xact_id() AS text) AS bigint)
+SELECT quiet.campaign_id, 9223372036854775807
   FROM (SELECT k.campaign_id
           FROM attribution_campaign_counts AS k
          WHERE NOT EXISTS (SELECT FROM attribution_closed_campaigns AS c WHERE c.campaign_id = k.campaign_id)
@@ -60,18 +61,24 @@ SELECT quiet.campaign_id, CAST(CAST(pg_current_xact_id() AS text) AS bigint)
  LIMIT :limit
 ON CONFLICT (campaign_id) DO NOTHING;
 
+-- name: note_who_may_not_know
+-- Every transaction below this number has begun to write before the closing could be seen, and none above it.
+UPDATE attribution_closed_campaigns
+   SET closed_by = CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)
+ WHERE closed_by = 9223372036854775807;
+
 -- name: find_closed
--- A closed campaign whose rows may go. Whatever was under way when it was closed has ended (a day, for a database that was
+-- A closed campaign whose rows may go. Whoever may not have known that it is closed has ended (a day, for a database that was
 -- restored counts its transactions anew), and nothing is left to be counted of it: a recount needs the rows. A late act is
 -- counted like any other, and its row goes when it is as old.
 SELECT c.campaign_id
   FROM attribution_closed_campaigns AS c
- WHERE (c.closed_by < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)
+ WHERE (c.closed_by <= CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)
         OR c.closed_at < now() - interval '1 day')
    AND NOT EXISTS (SELECT FROM attribution_count_changes AS n WHERE n.campaign_id = c.campaign_id)
    AND (c.emptied_at IS NULL
         OR EXISTS (SELECT FROM attribution_campaign_counts AS k
-                    WHERE k.campaign_id = c.campaign_id AND k.last_at > c.closed_at AND k.last_at > c.emptied_at - CAST(:age AS interval)
+                    WHERE k.campaign_id = c.campaign_id AND k.last_at > c.emptied_at - CAST(:age AS interval)
                       AND k.last_at < :older_than))
  ORDER BY c.campaign_id
  LIMIT 1

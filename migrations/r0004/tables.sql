@@ -8,7 +8,8 @@ CREATE TABLE IF NOT EXISTS attribution_erased (
 );
 
 -- Campaigns whose rows are being removed, being old, or are gone. Their numbers stay as they were.
--- `closed_by` is the transaction that said so: while an older one is open, it may take something away unknowingly.
+-- `closed_by` is above every transaction that may not know it: while one of those is open, it may take something away
+-- unknowingly. Until that number is found out, it is the highest that there is.
 CREATE TABLE IF NOT EXISTS attribution_closed_campaigns (
     campaign_id int PRIMARY KEY,
     closed_at   timestamptz NOT NULL DEFAULT now(),

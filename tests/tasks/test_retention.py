@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from db.counting import count_changes
+from db.purging import close_campaigns
 from tasks import purging
 from tasks.context import Context, make_context
 from tests.db.rows import click, message, record, report
@@ -90,7 +91,8 @@ def test_numbers_of_a_campaign_outlive_its_rows(ctx: Context, monkeypatch: pytes
     assert purge(ctx) == {}
 
 
-def test_a_late_act_is_counted_and_its_row_goes_when_it_is_as_old(ctx: Context) -> None:
+@pytest.mark.parametrize("aged", [370, 381], ids=["done after the closing", "done before it"])
+def test_a_late_act_is_counted_and_its_row_goes_when_it_is_as_old(ctx: Context, aged: int) -> None:
     campaign(ctx, 1, 800)
     counted(ctx)
     purge(ctx)
@@ -99,10 +101,10 @@ def test_a_late_act_is_counted_and_its_row_goes_when_it_is_as_old(ctx: Context) 
     assert [row.clicks for row in stats(ctx)] == [8]
     assert purge(ctx) == {}
     for table in ("azure_delivery_events", "azure_engagement_events"):
-        run(ctx, f"UPDATE {table} SET event_timestamp = {AGO}", days=370)
-    run(ctx, f"UPDATE azure_message_tracking SET sent_at = {AGO}", days=370)
+        run(ctx, f"UPDATE {table} SET event_timestamp = {AGO}", days=aged)
+    run(ctx, f"UPDATE azure_message_tracking SET sent_at = {AGO}", days=aged)
     run(ctx, f"UPDATE attribution_closed_campaigns SET closed_at = {AGO}, emptied_at = {AGO}", days=380)
-    run(ctx, f"UPDATE attribution_campaign_counts SET last_at = {AGO} WHERE last_at IS NOT NULL", days=370)
+    run(ctx, f"UPDATE attribution_campaign_counts SET last_at = {AGO} WHERE last_at IS NOT NULL", days=aged)
     counted(ctx)
     assert purge(ctx) == {"events": 4}
     assert left(ctx, 1) == [0, 0, 0, 0]
@@ -133,6 +135,23 @@ def test_rows_stay_while_a_transaction_is_open_that_began_before_their_campaign_
     assert [row.clicks for row in stats(ctx)] == [5]
     assert purge(ctx) == {"events": 11}
     assert [row.clicks for row in stats(ctx)] == [5]
+
+
+def test_rows_stay_while_a_transaction_is_open_that_began_while_their_campaign_was_being_closed(ctx: Context) -> None:
+    """Its number is higher than that of the transaction that closes, and yet it does not know of the closing."""
+    campaign(ctx, 1, 400)
+    counted(ctx)
+    with ctx.engine.connect() as other:
+        with ctx.engine.begin() as closing:
+            assert close_campaigns(closing, datetime.now(UTC) - timedelta(days=365), limit=1) == 1
+            other.execute(text("DELETE FROM azure_engagement_events WHERE event_id LIKE 'c%a'"))
+        assert purge(ctx) == {}
+        other.commit()
+    assert purge(ctx) == {}  # what it took away has to be counted first
+    counted(ctx)
+    assert purge(ctx) == {"events": 9}
+    counted(ctx)
+    assert [row.clicks for row in stats(ctx)] == [3]
 
 
 def test_without_a_retention_events_are_kept_for_ever(ctx: Context, database_url: str) -> None:
