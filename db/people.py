@@ -113,7 +113,7 @@ def find(conn: Connection, table: str, stretch: Mapping[str, int], known: Mappin
 def find_company(
     conn: Connection, table: str, stretch: Mapping[str, int], possible: Mapping[str, Any]
 ) -> Sequence[Row[Any]]:
-    """Return recipient, subscriber_id and internet_message_id of events of what may be the person's."""
+    """Return recipient, subscriber_id and both ids of events of what may be the person's."""
     return conn.execute(_QUERIES[table]["find_company"], {**possible, **stretch}).all()
 
 

@@ -42,13 +42,14 @@ SELECT e.id, e.event_key, e.internet_message_id, e.azure_message_id, e.subscribe
 
 -- name: find_company
 -- Who else is seen with what may be the person's: a recipient with other subscribers, a subscriber or a message with other
--- recipients. Then it is not his alone, and is not followed.
-SELECT DISTINCT e.recipient, e.subscriber_id, e.internet_message_id
+-- recipients, an id of Azure's with either. Then it is not his alone, and is not followed.
+SELECT DISTINCT e.recipient, e.subscriber_id, e.internet_message_id, e.azure_message_id
   FROM {table} AS e
  WHERE e.id > :after AND e.id <= :upto
    AND (e.recipient = ANY(CAST(:recipients AS text[]))
         OR (e.subscriber_id = ANY(CAST(:subscribers AS integer[])) AND e.recipient IS NOT NULL)
-        OR (e.internet_message_id = ANY(CAST(:internet AS text[])) AND e.recipient IS NOT NULL));
+        OR (e.internet_message_id = ANY(CAST(:internet AS text[])) AND e.recipient IS NOT NULL)
+        OR e.azure_message_id = ANY(CAST(:azure AS uuid[])));
 
 -- name: find_incidents
 SELECT id FROM attribution_incidents

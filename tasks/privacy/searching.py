@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Engine, Row
 
@@ -148,10 +149,16 @@ class Search:
                 person.internet -= ids
                 person.azure.discard(row.azure_message_id)
         his = [row for table in EVENTS for row in rows[table] if row.own]
-        person.azure |= {row.azure_message_id for row in his if row.internet_message_id in person.internet} - {None}
+        azure = (
+            {row.azure_message_id for row in his if row.internet_message_id in person.internet} - person.azure - {None}
+        )
         sent = [row for row in his if row.recipient in person.recipients]
         messages = {row.internet_message_id for row in sent} - person.internet - person.shared - {None}
-        for row in self._tracked(messages):
+        for row in self._tracked(messages, azure):
+            if row.subscriber_id not in person.subscribers:
+                azure.discard(row.azure_message_id)
+            if row.internet_message_id not in messages:
+                continue
             if row.subscriber_id is None:
                 person.shared.add(row.internet_message_id)
                 messages.discard(row.internet_message_id)
@@ -159,20 +166,20 @@ class Search:
                 subscribers.add(row.subscriber_id)
         subscribers |= {row.subscriber_id for row in sent} - {None}
         recipients = {row.recipient for row in his} - {None}
-        self._follow(subscribers - person.subscribers, recipients - person.recipients, messages)
+        self._follow(subscribers - person.subscribers, recipients - person.recipients, messages, azure)
 
-    def _tracked(self, messages: set[str]) -> Iterator[Row[Any]]:
-        known = Person(internet=set(messages)).parameters([])
-        if messages:
+    def _tracked(self, messages: set[str], azure: set[UUID]) -> Iterator[Row[Any]]:
+        known = Person(internet=set(messages), azure=set(azure)).parameters([])
+        if messages or azure:
             with self.engine.begin() as conn:
                 for span in [*stretches(conn, TRACKING)]:
                     yield from find(conn, TRACKING, span, known)
 
-    def _follow(self, subscribers: set[int], recipients: set[str], messages: set[str]) -> None:
+    def _follow(self, subscribers: set[int], recipients: set[str], messages: set[str], azure: set[UUID]) -> None:
         """Take what may be his for his, unless events tie it to somebody else as well. Never a guess."""
-        if not (subscribers or recipients or messages):
+        if not (subscribers or recipients or messages or azure):
             return
-        possible = Person(subscribers=subscribers, recipients=recipients, internet=messages).parameters([])
+        possible = Person(subscribers=subscribers, recipients=recipients, internet=messages, azure=azure).parameters([])
         person = self.person
         company: defaultdict[tuple[str, Any], set[Any]] = defaultdict(set)
         with self.engine.begin() as conn:
@@ -182,7 +189,10 @@ class Search:
                         company["recipient", row.recipient].add(row.subscriber_id)
                         company["subscriber", row.subscriber_id].add(row.recipient)
                         company["message", row.internet_message_id].add(row.recipient)
+                        company["azure", row.azure_message_id] |= {row.recipient, ("subscriber", row.subscriber_id)}
         nobody = {None}
+        alone = person.recipients | nobody | {("subscriber", each) for each in (None, *person.subscribers)}
+        person.azure |= {a for a in azure if company["azure", a] <= alone}
         person.internet |= {m for m in messages if company["message", m] <= person.recipients | nobody}
         person.subscribers |= {s for s in subscribers if company["subscriber", s] <= person.recipients | nobody}
         person.recipients |= {r for r in recipients if company["recipient", r] <= person.subscribers | nobody}

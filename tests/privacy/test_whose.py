@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.privacy.site import SHARED, Site, address_of
+from tests.privacy.site import SHARED, Site, address_of, azure_of
 from tests.privacy.test_erasure import ADA, BOB, attribution, erase
 from tests.tasks.payloads import body_of, delivery, engagement
 from tests.tasks.streams import push_events, push_messages
@@ -44,6 +44,25 @@ def test_a_mail_to_several_people_stays_for_the_others(site: Site) -> None:
     site.drain()
     assert events(site) == [f"r{BOB}"]
     assert site.traces(ADA) == []
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked for nobody", "not tracked"])
+def test_one_send_to_several_people_has_one_id_of_azures_and_their_events_stay(site: Site, tracked: bool) -> None:
+    """His own mail of that send is known by its Message-ID; what the send is known by is not his alone."""
+    track(site, "<his@mail.example.com>", ADA)
+    if tracked:
+        push_messages(site.client, {"azure_message_id": azure_of(0, 7), "campaign_id": 7})
+    site.drain()
+    sent: dict[str, object] = {"messageId": azure_of(0, 7)}
+    his = engagement("his", internet_message_id="<his@mail.example.com>", recipient=address_of(ADA), **sent)
+    hers = engagement("hers", internet_message_id="<hers@mail.example.com>", recipient=address_of(BOB), **sent)
+    nobodys = engagement("without a Message-ID", internet_message_id=None, recipient=address_of(BOB), **sent)
+    push_events(site.client, body_of(hers, nobodys, his))
+    site.drain()
+    erase("--subscriber", str(ADA), "--recipient", address_of(ADA))
+    left = site.run("SELECT event_id FROM azure_engagement_events ORDER BY id")
+    assert [row.event_id for row in left] == ["hers", "without a Message-ID"]
+    assert len(site.run("SELECT 1 FROM azure_message_tracking")) == tracked
 
 
 def test_an_address_that_ends_like_his_is_another_persons(site: Site) -> None:
