@@ -64,7 +64,7 @@ def purge_closed(conn: Connection, older_than: datetime, *, age: timedelta, limi
     """Remove up to ``limit`` rows of each table that belong to one closed campaign; return how many.
 
     A transaction of its own after that which closed the campaign. ``age`` is the retention that ``older_than`` is made
-    of. None: no closed campaign has rows left that may go.
+    of. None: no closed campaign has rows left that may go, or somebody is using those of one: try again later.
     """
     conn.execute(_ANY["note_who_may_not_know"])
     campaign = conn.execute(_ANY["find_closed"], {"older_than": older_than, "age": age}).scalar()
@@ -81,6 +81,8 @@ def purge_closed(conn: Connection, older_than: datetime, *, age: timedelta, limi
         full = full or len(rows) == limit
     people = conn.execute(_ANY["forget_people"], parameters).rowcount
     if not full and people < limit:
+        if any(conn.execute(_QUERIES[table]["is_left"], parameters).scalar_one() for table in _TABLES):
+            return removed or None
         conn.execute(_ANY["mark_emptied"], {"campaign_id": campaign})
     return removed
 

@@ -94,6 +94,10 @@ DELETE FROM {table}
                  FOR UPDATE SKIP LOCKED)
 RETURNING id;
 
+-- name: is_left
+-- A row that somebody had locked was passed over.
+SELECT EXISTS (SELECT FROM {table} WHERE campaign_id = CAST(:campaign_id AS integer) AND {happened_at} < :older_than);
+
 -- name: purge_incidents
 DELETE FROM attribution_incidents WHERE kind = :kind AND subject_id = ANY(CAST(:subject_ids AS bigint[]));
 

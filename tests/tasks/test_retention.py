@@ -154,6 +154,18 @@ def test_rows_stay_while_a_transaction_is_open_that_began_while_their_campaign_w
     assert [row.clicks for row in stats(ctx)] == [3]
 
 
+def test_a_row_that_somebody_has_locked_goes_the_next_time(ctx: Context) -> None:
+    campaign(ctx, 1, 400)
+    counted(ctx)
+    with ctx.engine.begin() as closing:
+        close_campaigns(closing, datetime.now(UTC) - timedelta(days=365), limit=1)
+    with ctx.engine.begin() as other:
+        other.execute(text("SELECT FROM azure_engagement_events ORDER BY id LIMIT 1 FOR UPDATE"))
+        assert purge(ctx) == {"events": 11}
+    assert purge(ctx) == {"events": 1}
+    assert left(ctx, 1) == [0, 0, 0, 0]
+
+
 def test_without_a_retention_events_are_kept_for_ever(ctx: Context, database_url: str) -> None:
     campaign(ctx, 1, 4000)
     counted(ctx)
