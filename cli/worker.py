@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from cli.celery_command import become_celery
@@ -20,11 +22,14 @@ def worker(concurrency: int, queues: str, hostname: str) -> None:
     from worker.telemetry.metrics import FOLDER
     from worker.telemetry.metrics_server import make_folder
 
+    folder = make_folder()
+    if folder is None:
+        os.environ.pop(FOLDER, None)
     become_celery(
         "worker",
         "-Q",
         queues,
         f"--concurrency={concurrency}",
         f"--hostname={hostname}",
-        environment={FOLDER: make_folder()},
+        environment={FOLDER: folder} if folder else None,
     )

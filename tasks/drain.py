@@ -111,10 +111,13 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         seconds = time.perf_counter() - started
         if span is not None:
             span.set_attributes({f"attribution.{name}": count for name, count in drained.counts().items()})
-    metrics.observe_drained(batch.stream, drained, len(batch.entries), seconds)
-    if batch.rows is not None:
-        observe_latency(batch.rows)
-    batch_log.tell(batch.stream, batch.entries, drained, seconds)
+    try:
+        metrics.observe_drained(batch.stream, drained, len(batch.entries), seconds)
+        if batch.rows is not None:
+            observe_latency(batch.rows)
+        batch_log.tell(batch.stream, batch.entries, drained, seconds)
+    except Exception:  # it is recorded: what is told of it must not keep it from being acknowledged
+        _log.exception("a recorded batch could not be told of")
     return drained
 
 

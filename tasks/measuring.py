@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import measuring
+from db.allowance import allow_time
 from db.drift import read_alarms
 from db.forecast import read_waits
 from db.outbox import count_unsent, count_webhooks
@@ -35,6 +37,10 @@ LATE: Final = timedelta(minutes=1)
 MOST_WAITS: Final = 20_000
 #: Campaigns that are told by number; more would be more series than a monitor should have to keep.
 MOST_CAMPAIGNS: Final = 20
+#: Longest that one statement may take, and after which nothing more is asked of PostgreSQL this time: while it is slow,
+#: or away, this must not hold more than one of the pool's processes, which sweeps and trackings need.
+LONGEST_STATEMENT: Final = timedelta(seconds=4)
+LONGEST_RUN: Final = timedelta(seconds=8)
 
 Measured = dict[metrics.Measure, Samples]
 
@@ -59,9 +65,13 @@ def take_measures(ctx: Context) -> Measured:
     def expectation(conn: Connection) -> Measured:
         return _expected(conn, settings.park_deadline + settings.park_schedule[-1])
 
+    until = time.monotonic() + LONGEST_RUN.total_seconds()
     for take in (_waiting, expectation, _population, _proof, _incidents, _outbox, _archive, _acts):
+        if time.monotonic() >= until:
+            _log.warning("PostgreSQL is slow, or away; from %s on nothing was measured", take.__name__.strip("_"))
+            break
         try:
-            with ctx.engine.begin() as conn:
+            with ctx.engine.begin() as conn, allow_time(conn, LONGEST_STATEMENT):
                 measured |= take(conn)
         except SQLAlchemyError as error:
             _log.warning("%s could not be measured (%s)", take.__name__.strip("_"), type(error).__name__)

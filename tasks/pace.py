@@ -165,9 +165,9 @@ class Pace:
         alarm = alarms[POISON]
         is_open = alarm is not None and alarm.ended_at is None
         slowed = alarm is not None and is_open and self._rule.slows(alarm, now)
+        metrics.DRAIN_SLOWED.set(slowed)  # each time: who had our place before may have ended while it was slowed
         if slowed != self.slowed:
             self.slowed = slowed
-            metrics.DRAIN_SLOWED.set(slowed)
             if slowed:
                 _log.warning(
                     "this drain process is slowed to %d entries every %d seconds; the rest waits on the stream",

@@ -38,7 +38,8 @@ ROOM_SECONDS = 1.0
 class DrainKeeper(bootsteps.StartStopStep):
     """Starts the drain processes with the worker, starts each again if it ends, and stops them with the worker."""
 
-    requires = ("celery.worker.components:Pool",)
+    #: The metrics are served before we wait for Redis, which may take long, and until the last batch is recorded.
+    requires = ("celery.worker.components:Pool", "worker.telemetry.metrics_server:MetricsServer")
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.conftest import StartProgram
 from tests.acceptance.programs import Program, free_port
+from tests.conftest import MakeRedis
 from tests.tasks.payloads import body_of, engagement
 from tests.tasks.streams import push_events
 from tests.waiting import eventually
@@ -117,3 +118,24 @@ def test_a_worker_whose_port_is_taken_works_on(
         assert "ready." in second.log
 
     eventually(works, within=30)
+
+
+def test_a_worker_that_waits_for_a_full_redis_tells_its_metrics_and_so_that_it_lives(
+    start: StartProgram, database_url: str, private_redis: MakeRedis, port: int
+) -> None:
+    server = private_redis()
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", 1)
+    worker = start(
+        "worker",
+        attribution_database_url=database_url,
+        attribution_redis_url=server.url,
+        attribution_metrics_port=port,
+        attribution_drain_processes=0,
+    )
+
+    def waits() -> None:
+        assert "Redis is full; Celery waits" in worker.log, worker.log[-3000:]
+
+    eventually(waits, within=30)
+    assert any(name == "attribution_build_info" for name, _ in scrape(port))

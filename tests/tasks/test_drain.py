@@ -312,6 +312,24 @@ def test_a_fault_of_ours_quarantines_nothing(ctx: Context, redis_client: redis.R
     assert backlog(redis_client) == (1, 1)
 
 
+@pytest.mark.parametrize("telling", ["metrics.observe_drained", "batch_log.tell"])
+def test_a_fault_in_what_is_told_of_a_batch_does_not_keep_it_from_being_acknowledged(
+    ctx: Context,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    telling: str,
+) -> None:
+    def fail(*_arguments: object, **_more: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(f"tasks.drain.{telling}", fail)
+    push_events(redis_client, body_of(engagement("e1")))
+    assert drain(ctx).parked == 1
+    assert backlog(redis_client) == (0, 0)
+    assert "a recorded batch could not be told of" in caplog.text
+
+
 def test_transient_failures_are_tried_again_within_the_batch(
     ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

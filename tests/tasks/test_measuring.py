@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from tasks import measuring
 from tasks.context import Context
 from tasks.drain import batches_of, drain_each
 from tasks.measuring import MOST_CAMPAIGNS, take_measures
@@ -157,6 +158,30 @@ def test_what_postgresql_cannot_tell_is_missing_and_the_rest_is_told(
     assert metrics.OUTBOX.name not in told(ctx)
     assert value(ctx, metrics.PARKED) == 0
     assert "outbox could not be measured (ProgrammingError)" in caplog.text
+
+
+def test_a_postgresql_that_is_slow_is_asked_for_a_few_seconds_and_not_at_every_question(
+    ctx: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def take_too_long(conn: Connection) -> measuring.Measured:
+        asked.append(conn)
+        conn.execute(text("SELECT pg_sleep(20)"))
+        return {}
+
+    monkeypatch.setattr(measuring, "LONGEST_STATEMENT", timedelta(milliseconds=200))
+    monkeypatch.setattr(measuring, "LONGEST_RUN", timedelta(milliseconds=300))
+    monkeypatch.setattr(measuring, "_waiting", take_too_long)
+    monkeypatch.setattr(measuring, "_population", take_too_long)
+    monkeypatch.setattr(measuring, "_expected", lambda conn, _deadline: take_too_long(conn))
+    with caplog.at_level(logging.WARNING):
+        take_measures(ctx)
+    assert len(asked) == 2
+    assert "PostgreSQL is slow, or away; from take_too_long on nothing was measured" in caplog.text
+    measured = told(ctx)
+    assert metrics.MEASURED_AT.name not in measured
+    assert metrics.QUEUED.name in measured
 
 
 def test_while_redis_is_away_the_rest_is_served(private_redis: Any) -> None:

@@ -158,6 +158,12 @@ def test_a_process_that_starts_under_an_alarm_is_slow_from_the_start(
         assert slowed(other)
 
 
+def test_who_takes_the_place_of_a_slowed_process_that_was_killed_tells_that_nothing_is_slow(ctx: Context) -> None:
+    metrics.DRAIN_SLOWED.set(1)  # as the killed one has left it
+    look(ctx)
+    assert metrics.DRAIN_SLOWED._value.get() == 0
+
+
 def test_soon_after_it_ended_it_is_the_same_alarm_that_comes_again(
     ctx: Context, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.telemetry import metrics
-from worker.telemetry.exposition import counted_by_all
+from worker.telemetry.exposition import counted_by_all, outcomes_so_far
+from worker.telemetry.metrics_server import make_folder
 
 DECLARED = {name: value for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)}
 NAMES = [described.name for metric in DECLARED.values() for described in metric.describe()]
@@ -67,6 +69,24 @@ metrics.take_place(place)
 metrics.MESSAGES.labels("tracked").inc(times)
 metrics.DRAIN_SLOWED.set(times > 5)
 metrics.EVENT_SECONDS.observe_each([0.1] * times)
+"""
+
+EVERYTHING = """
+from db.models import Key
+from tasks.reasons import Reason
+from worker.app import app
+from worker.streams import EVENTS, MESSAGES
+from worker.telemetry import metrics
+metrics.begin_drain(Key, Reason)
+app.loader.import_default_modules()
+for task in [name for name in app.tasks if not name.startswith("celery.")]:
+    metrics.begin_task(task)
+    metrics.TASK_SECONDS.labels(task).observe(1)
+    metrics.TASK_SUCCEEDED.labels(task).set(1)
+for stream in (EVENTS, MESSAGES):
+    metrics.RECEIPT_SECONDS.labels(stream).observe(1)
+    metrics.BATCH_ENTRIES.labels(stream).observe(1)
+    metrics.BATCH_SECONDS.labels(stream).observe(1)
 """
 
 
@@ -146,3 +166,75 @@ def test_what_has_not_happened_yet_is_told_from_the_start_for_a_series_that_begi
     }
     assert set(told) == counters - known_by_what_happens
     assert set(told.values()) == {0}
+
+
+def test_room_is_taken_beforehand_for_twice_what_is_counted_so_that_a_full_disk_ends_nobody(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", EVERYTHING],
+        env={
+            "PATH": os.environ["PATH"],
+            "ATTRIBUTION_DATABASE_URL": "postgresql://127.0.0.1/none",
+            "ATTRIBUTION_REDIS_URL": "redis://127.0.0.1:1/0",
+            metrics.FOLDER: str(tmp_path),
+        },
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
+    files = [path.stat() for path in tmp_path.iterdir()]
+    assert {file.st_size for file in files} == {metrics.FILE_BYTES}
+    assert min(file.st_blocks * 512 for file in files) >= metrics.FILE_BYTES
+    used = [int.from_bytes(path.read_bytes()[:4], sys.byteorder) for path in tmp_path.iterdir()]
+    assert 10_000 < max(used) < metrics.FILE_BYTES / 2
+
+
+NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+
+
+def test_a_process_that_finds_no_room_counts_nothing_says_so_and_works_on(tmp_path: Path) -> None:
+    count(tmp_path, "pool-0", 2)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{NO_ROOM}\n{COUNTING}", "drain-0", "3"],
+        env={"PATH": os.environ["PATH"], metrics.FOLDER: str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert "what this process counts is not told" in done.stderr
+    assert told(tmp_path)["attribution_messages_total"] == 2
+    assert not [path for path in tmp_path.iterdir() if "drain-0" in path.name]
+
+
+def test_a_folder_that_somebody_has_tidied_away_is_made_anew_by_whoever_takes_a_place(tmp_path: Path) -> None:
+    folder = tmp_path / "tidied away"
+    count(folder, "drain-0", 3)
+    assert told(folder)["attribution_messages_total"] == 3
+
+
+def test_what_is_told_beside_a_tasks_work_does_not_fail_without_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "gone"))
+    assert outcomes_so_far() == {}
+
+
+def test_workers_that_are_given_one_folder_count_into_their_own_in_it_and_remove_what_a_killed_one_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "given"))
+    left = tmp_path / "given" / "attribution-metrics-left"
+    left.mkdir(parents=True)
+    first, second = make_folder(), make_folder()
+    assert first is not None
+    assert second is not None
+    assert first != second
+    assert {str(path) for path in (tmp_path / "given").iterdir()} == {first, second}
+
+
+def test_a_worker_that_can_make_no_folder_says_so_and_does_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "a file" / "folder"))
+    assert make_folder() is None
+    assert "metrics are neither counted nor served" in caplog.text

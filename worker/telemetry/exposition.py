@@ -82,11 +82,14 @@ def outcomes_so_far() -> dict[str, int]:
     """Return what became of events in all processes of this worker since it started; nothing, if none counts."""
     folder = os.environ.get(metrics.FOLDER)
     totals: dict[str, int] = {}
-    for family in MultiProcessCollector(None, path=folder).collect() if folder else ():  # type: ignore[no-untyped-call]
-        if f"{family.name}_total" == "attribution_events_total":
-            for sample in family.samples:
-                outcome = sample.labels["outcome"]
-                totals[outcome] = totals.get(outcome, 0) + int(sample.value)
+    if not folder:
+        return totals
+    with suppress(OSError, ValueError):  # tidied away: what is told beside a task's work must not fail it
+        for family in MultiProcessCollector(None, path=folder).collect():  # type: ignore[no-untyped-call]
+            if f"{family.name}_total" == "attribution_events_total":
+                for sample in family.samples:
+                    outcome = sample.labels["outcome"]
+                    totals[outcome] = totals.get(outcome, 0) + int(sample.value)
     return totals
 
 

@@ -5,10 +5,12 @@ Each of them counts into files of its own in one folder, and what is in there is
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
@@ -25,9 +27,36 @@ _log = logging.getLogger(__name__)
 _PREFIX: Final = "attribution-metrics-"
 
 
-def make_folder() -> str:
-    """Return the folder that a worker's processes are to count into: the one that is given, or a new one of ours."""
-    return os.environ.get(FOLDER) or tempfile.mkdtemp(prefix=_PREFIX)
+def make_folder() -> str | None:
+    """Return a new folder for a worker's processes to count into, or None if none can be made, which is logged.
+
+    It lies in the one that is given, which several workers may share, or else where temporary files do. A lock on it,
+    which outlives ``exec``, says that it is in use: whoever tidies such folders up heeds it. So do we, of those that a
+    killed worker has left.
+    """
+    try:
+        given = Path(os.environ.get(FOLDER) or tempfile.gettempdir())
+        given.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in given.glob(f"{_PREFIX}*"):
+            _remove_if_left(left)
+        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=given)
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock, True)
+    except OSError as error:
+        _log.error("metrics are neither counted nor served: no folder can be made for them (%s)", error)
+        return None
+    return folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError):  # another user's, or gone just now
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def remove_folder() -> None:
@@ -38,7 +67,9 @@ def remove_folder() -> None:
 
 
 class MetricsServer(bootsteps.StartStopStep):
-    """Serves the metrics as long as the worker runs."""
+    """Serves the metrics as long as the worker runs: from before it waits for Redis until its drains have ended."""
+
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -48,7 +79,7 @@ class MetricsServer(bootsteps.StartStopStep):
         """Start serving. A worker that cannot, because the port is taken, says so and works on without."""
         settings = WorkerSettings.read()
         folder = os.environ.get(FOLDER)
-        if not (settings.metrics_port and folder):
+        if not (settings.metrics_port and folder and Path(folder).is_dir()):
             return
         registry = counted_by_all(folder)
         registry.register(Measured(settings.redis_url.get_secret_value()))
