@@ -66,7 +66,7 @@ def take_measures(ctx: Context) -> Measured:
         return _expected(conn, settings.park_deadline + settings.park_schedule[-1])
 
     until = time.monotonic() + LONGEST_RUN.total_seconds()
-    for take in (_waiting, expectation, _population, _proof, _incidents, _outbox, _archive, _acts):
+    for take in (_clock, _waiting, expectation, _population, _proof, _incidents, _outbox, _archive, _acts):
         if time.monotonic() >= until:
             _log.warning("PostgreSQL is slow, or away; from %s on nothing was measured", take.__name__.strip("_"))
             break
@@ -90,10 +90,14 @@ def _age(conn: Connection, since: datetime | None) -> Samples:
     return _one(max(0.0, measuring.now(conn) - since.timestamp()) if since else 0)
 
 
+def _clock(conn: Connection) -> Measured:
+    """Tell that PostgreSQL answers, however long the rest may take it."""
+    return {metrics.MEASURED_AT: _one(measuring.now(conn))}
+
+
 def _waiting(conn: Connection) -> Measured:
     waiting = count_waiting(conn)
     return {
-        metrics.MEASURED_AT: _one(measuring.now(conn)),
         metrics.PARKED: _one(waiting.parked),
         metrics.PARKED_AGE: _age(conn, waiting.oldest_parked_at),
         metrics.OVERDUE: _one(measuring.count_overdue(conn, LATE)),
