@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FILE|FOLDER]...")
 @click.option("--webhook-logs", is_flag=True, help="Read the replaced system's table webhook_logs.")
 @click.option("--again", is_flag=True, help="Read everything from its beginning, even what was imported before.")
+@click.option(
+    "--older", is_flag=True, help="Take events past ATTRIBUTION_EVENT_RETENTION, too: none was ever recorded."
+)
 @click.option("--dry-run", is_flag=True, help="Do the same work, show its numbers, and keep nothing of it.")
-def import_(paths: tuple[Path, ...], webhook_logs: bool, again: bool, dry_run: bool) -> None:
+def import_(paths: tuple[Path, ...], webhook_logs: bool, again: bool, older: bool, dry_run: bool) -> None:
     """Bring in events from dead letters, files, or webhook_logs.
 
     A file is a dead-letter blob of Event Grid, or JSON or NDJSON of events in either schema, compressed by gzip or not.
@@ -36,7 +39,7 @@ def import_(paths: tuple[Path, ...], webhook_logs: bool, again: bool, dry_run: b
     with operating("attribution import") as (engine, settings):
         sources, total, before = _sources(engine, paths, imported, webhook_logs=webhook_logs, again=again)
         if sources:
-            _import(engine, settings, sources, total, imported, again=again, dry_run=dry_run)
+            _import(engine, settings, sources, total, imported, again=again, older=older, dry_run=dry_run)
     _show(imported, before, dry_run=dry_run)
     for name, why in imported.unreadable:
         click.echo(f"{name} could not be read: {why}.", err=True)
@@ -90,14 +93,16 @@ def _import(
     imported: Imported,
     *,
     again: bool,
+    older: bool,
     dry_run: bool,
 ) -> None:
     from cli.progress import progress
     from tasks.imports.importing import import_sources
     from tasks.runs import begin_run, conclude
 
+    parameters = {"sources": len(sources), "again": again, "older": older}
     with (
-        begin_run(engine, settings, "import", {"sources": len(sources), "again": again}, dry_run=dry_run) as run,
+        begin_run(engine, settings, "import", parameters, dry_run=dry_run, older=older) as run,
         progress("rehearsing" if dry_run else "importing", total) as follow,
     ):
         try:
@@ -117,6 +122,7 @@ def _show(imported: Imported, before: int, *, dry_run: bool) -> None:
     lines += [
         ("adopted", imported.adopted, "rows of the replaced system that are these events"),
         ("stored twice", imported.stored_twice, "rows of the replaced system, left as they are"),
+        ("too old", imported.drained.too_old, "past ATTRIBUTION_EVENT_RETENTION; if never recorded: --older --again"),
         ("skipped", imported.skipped + imported.drained.ignored, "none of the events that we follow"),
     ]
     show(line for line in lines if line[1] or "new" in line[0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from db.sql import load_queries
 
@@ -22,6 +22,11 @@ _QUERIES: Final = {
     for table, (happened_at, _) in _TABLES.items()
 }
 _ANY: Final = _QUERIES[_ENGAGEMENTS]
+
+
+def slower_clock(conn: Connection) -> datetime:
+    """Return what the slower clock says, of this machine's and PostgreSQL's: neither alone may empty a table."""
+    return min(datetime.now(UTC), conn.execute(select(func.now())).scalar_one())
 
 
 def purge_expired(conn: Connection, older_than: datetime, *, limit: int) -> int:

@@ -46,6 +46,7 @@ class Drained:
     contradictions: int = 0
     taught: int = 0
     ignored: int = 0
+    too_old: int = 0
     tracked: int = 0
     known: int = 0
     completed: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -27,11 +27,15 @@ from worker.telemetry.tracing import trace_part
 
 
 class EventRows(NamedTuple):
-    """A batch of events to be written, and its bodies: as they were read, and packed for the archive."""
+    """A batch of events to be written, and its bodies: as they were read, and packed for the archive.
+
+    ``too_old`` counts those that were left out because of their age.
+    """
 
     parsed: Parsed
     packed: Packed | None
     bodies: Sequence[Body] = ()
+    too_old: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,9 @@ class EventPipeline:
     """What is done to events.
 
     ``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``. ``run_id`` is
-    the run that brings the events, if it is not the stream. ``recipients`` says how those are written down, and
-    ``archived`` whether bodies are kept for a replay.
+    the run that brings the events, if it is not the stream. ``recipients`` says how those are written down,
+    ``archived`` whether bodies are kept for a replay, and ``not_before`` from when on events are recorded at all: what
+    is older may have been counted, and removed with all that it would be known again by.
     """
 
     first_wait: timedelta
@@ -49,6 +54,7 @@ class EventPipeline:
     run_id: int | None = None
     recipients: Recipients = field(default_factory=Recipients)
     archived: bool = False
+    not_before: datetime | None = None
     kind: str = "event"
 
     def parse(self, bodies: Sequence[Body]) -> EventRows:
@@ -70,7 +76,8 @@ class EventPipeline:
             for part in parsed.malformed
             for hidden in [self.hide(part.body)]
         ]
-        return EventRows(parsed, pack(bodies) if self.archived else None, bodies)
+        too_old = 0 if self.not_before is None else _leave_out(parsed, self.not_before)
+        return EventRows(parsed, pack(bodies) if self.archived else None, bodies, too_old)
 
     def keys(self, rows: EventRows) -> set[Key]:
         """Return what the rows would be known again by if they had been erased."""
@@ -121,9 +128,18 @@ class EventPipeline:
             contradictions=recorded.contradictions,
             taught=recorded.taught,
             ignored=parsed.ignored,
+            too_old=rows.too_old,
             quarantined=dict(Counter(part.reason for part in parsed.malformed)),
         )
 
     def split(self, body: bytes) -> list[bytes]:
         """Return the events of an array, each as it stands."""
         return split_parts(body)
+
+
+def _leave_out(parsed: Parsed, not_before: datetime) -> int:
+    """Leave out the events that happened before then; return how many."""
+    every = len(parsed.deliveries) + len(parsed.engagements)
+    parsed.deliveries = [event for event in parsed.deliveries if event.event_timestamp >= not_before]
+    parsed.engagements = [event for event in parsed.engagements if event.event_timestamp >= not_before]
+    return every - len(parsed.deliveries) - len(parsed.engagements)

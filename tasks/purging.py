@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from db.archive import purge
 from db.drift import purge_tallies
@@ -18,6 +18,7 @@ from db.purging import (
     purge_journal,
     purge_quarantine,
     purge_webhooks,
+    slower_clock,
 )
 from tasks.context import Context, context
 from tasks.patience import patiently
@@ -89,13 +90,11 @@ def _purge_events(ctx: Context, now: datetime, retention: timedelta) -> int:
 
 
 def _now(ctx: Context) -> datetime:
-    """Return what the slower clock says, of this machine's and PostgreSQL's: neither alone may empty a table."""
-
     def ask() -> datetime:
         with ctx.engine.begin() as conn:
-            return conn.execute(select(func.now())).scalar_one()
+            return slower_clock(conn)
 
-    return min(datetime.now(UTC), patiently(ask))
+    return patiently(ask)
 
 
 def _in_pieces(ctx: Context, limit: int, remove: Remove) -> int:

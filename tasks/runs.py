@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine
 
+from db.purging import slower_clock
 from db.rehearsal import rehearse
 from db.results import Results
 from db.runs import finish_run, start_run
@@ -31,19 +33,30 @@ class Run:
 
 @contextmanager
 def begin_run(
-    engine: Engine, settings: WorkerSettings, kind: str, parameters: Mapping[str, Any], *, dry_run: bool
+    engine: Engine,
+    settings: WorkerSettings,
+    kind: str,
+    parameters: Mapping[str, Any],
+    *,
+    dry_run: bool,
+    older: bool = False,
 ) -> Iterator[Run]:
     """Yield a run of ``kind``, written down if it is no rehearsal.
 
-    The caller hands its summary to `conclude`; a run that is interrupted before stays `running`.
+    Events past their retention are left out, unless ``older`` says that they were never recorded before. The caller
+    hands its summary to `conclude`; a run that is interrupted before stays `running`.
     """
+    not_before = None
+    if settings.event_retention is not None and not older:
+        with engine.begin() as conn:
+            not_before = slower_clock(conn) - settings.event_retention
     if dry_run:
         with rehearse(engine) as rehearsal:
-            yield Run(rehearsal, pipelines_of(settings, None, dry_run=True))
+            yield Run(rehearsal, pipelines_of(settings, None, dry_run=True, not_before=not_before))
         return
     with engine.begin() as conn:
         run_id = start_run(conn, kind, parameters)
-    yield Run(engine, pipelines_of(settings, run_id), run_id)
+    yield Run(engine, pipelines_of(settings, run_id, not_before=not_before), run_id)
 
 
 def conclude(run: Run, summary: Mapping[str, Any]) -> None:
@@ -53,7 +66,9 @@ def conclude(run: Run, summary: Mapping[str, Any]) -> None:
             finish_run(conn, run.run_id, summary)
 
 
-def pipelines_of(settings: WorkerSettings, run_id: int | None, *, dry_run: bool = False) -> dict[str, Pipeline[Any]]:
+def pipelines_of(
+    settings: WorkerSettings, run_id: int | None, *, dry_run: bool = False, not_before: datetime | None = None
+) -> dict[str, Pipeline[Any]]:
     """Return the pipelines of a run, by the kind of their bodies. The events they write carry ``run_id``."""
     results = make_results(settings, _NoResults if dry_run else Results)
     recipients = make_recipients(settings)
@@ -65,6 +80,7 @@ def pipelines_of(settings: WorkerSettings, run_id: int | None, *, dry_run: bool 
             results=results,
             run_id=run_id,
             recipients=recipients,
+            not_before=not_before,
         ),
     }
 

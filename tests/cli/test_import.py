@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from db.engine import create_engine
 from tasks.archiving import pack
 from tasks.batch import Body, Drained, Pipeline, work
 from tests.dump import RUNS, dump
-from tests.tasks.payloads import RECEIVED_AT, body_of, engagement
+from tests.tasks.payloads import RECEIVED_AT, body_of, delivery, engagement
 
 ARCHIVE_PAGE = Path(__file__).parents[2] / "docs" / "archive.md"
 ONE = "<1@example.com>"
@@ -96,6 +96,28 @@ def test_an_import_says_what_was_new_known_malformed_and_skipped_and_the_second_
     assert dump(engine) == before
     assert lines(attribution("import", "--again", path))["events that were known"] == "3"
     assert dump(engine, without=RUNS) == {table: rows for table, rows in before.items() if table not in RUNS}
+
+
+def test_what_may_have_been_counted_and_removed_is_left_out_unless_it_never_was_recorded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTRIBUTION_EVENT_RETENTION", "P90D")
+    track(engine)
+    now = datetime.now(UTC)
+    old, young = ((now - timedelta(days=days)).isoformat() for days in (91, 89))
+    path = written(
+        tmp_path / "events.json",
+        engagement("old", internet_message_id=ONE, userActionTimestamp=old),
+        delivery("old too", internet_message_id=ONE, deliveryAttemptTimestamp=old),
+        engagement("young", internet_message_id=ONE, userActionTimestamp=young),
+    )
+    first = lines(attribution("import", path))
+    assert first["too old"].split()[0] == "2"
+    assert first["new events, attributed"].split()[0] == "1"
+    second = lines(attribution("import", path, "--older", "--again"))
+    assert "too old" not in second
+    assert second["new events, attributed"].split()[0] == "2"
+    assert second["events that were known"].split()[0] == "1"
 
 
 def test_a_dry_run_of_an_import_shows_the_same_and_changes_nothing(engine: Engine, tmp_path: Path) -> None:
