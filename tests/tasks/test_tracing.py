@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,3 +186,19 @@ def test_without_its_packages_a_sentence_says_so_and_everything_goes_on() -> Non
     said = run(program, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed" in said
     assert "engagement-attribution[tracing]" in said
+
+
+HELD_UP = """
+from worker.telemetry import tracing
+assert tracing.start_tracing("drain")
+tracing.begin_request("POST /eventgrid", {}).end()
+"""
+
+
+def test_a_collector_that_never_answers_does_not_hold_up_the_end_of_a_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        endpoint = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        environment = {"PATH": os.environ["PATH"], "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+        # On its own terms it would take ten seconds for each attempt, and thirty in all.
+        environment["OTEL_EXPORTER_OTLP_TIMEOUT"] = "60"
+        subprocess.run([sys.executable, "-c", HELD_UP], env=environment, cwd=ROOT, check=True, timeout=25)

@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 #: Most spans that the span of a batch is linked with: collectors keep no more.
 MOST_LINKS: Final = 128
 
+#: Milliseconds that the collector has for the last spans, when a process ends: one that hangs must not hold it up.
+LAST_MILLISECONDS: Final = 3000
+
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _NOTHING: Final = nullcontext()
 
@@ -89,7 +92,14 @@ def _to_collector() -> SpanProcessor:
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if protocol != "http/protobuf":
         _log.warning("traces are sent as http/protobuf, which is not what OTEL_EXPORTER_OTLP_PROTOCOL says")
-    return BatchSpanProcessor(OTLPSpanExporter())
+
+    class Punctual(BatchSpanProcessor):
+        """Its own patience would be half a minute, in which whoever stops the process kills it."""
+
+        def shutdown(self) -> None:
+            self._batch_processor.shutdown(timeout_millis=LAST_MILLISECONDS)
+
+    return Punctual(OTLPSpanExporter())
 
 
 def begin_request(name: str, headers: Mapping[bytes, bytes]) -> Span:
