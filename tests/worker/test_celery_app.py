@@ -98,3 +98,12 @@ def test_celery_does_not_log_the_body_of_a_message_that_it_drops(caplog: pytest.
         logger.critical(consumer.MESSAGE_DECODE_ERROR, "ada@example.net", "a", "b", "c", "ada@example.net")
     assert len(caplog.messages) == 4
     assert not [message for message in caplog.messages if "ada" in message]
+
+
+def test_ticks_that_came_too_late_are_not_logged_one_by_one_and_what_went_wrong_with_a_task_is() -> None:
+    restrain_celery("INFO")
+    logger = logging.getLogger(
+        "celery.worker.request"
+    )  # an hour without PostgreSQL is thousands of "Discarding revoked"
+    assert not logger.isEnabledFor(logging.INFO)
+    assert logger.isEnabledFor(logging.WARNING)

@@ -211,6 +211,36 @@ def test_a_folder_that_somebody_has_tidied_away_is_made_anew_by_whoever_takes_a_
     assert told(folder)["attribution_messages_total"] == 3
 
 
+HOLDING = """
+import sys
+from worker.telemetry import metrics
+metrics.take_place("drain-0")
+print("holding", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_made_anew_is_not_taken_for_one_that_a_killed_worker_has_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "attribution-metrics-anew"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING],
+        env={"PATH": os.environ["PATH"], metrics.FOLDER: str(folder)},
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path))
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        make_folder()
+        assert folder.exists()
+    make_folder()
+    assert not folder.exists()
+
+
 def test_what_is_told_beside_a_tasks_work_does_not_fail_without_the_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

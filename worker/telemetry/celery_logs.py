@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
-#: Loggers that tell at INFO what Flower shows, for every task and every tick of beat.
-_CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+#: Loggers that tell at INFO what Flower shows, for every task and every tick of beat; and each tick that came too late,
+#: thousands of them after an hour without PostgreSQL.
+_CHATTY = ("celery.app.trace", "celery.worker.strategy", "celery.worker.request", "celery.beat")
 
 #: Where Celery logs a message that it cannot run, with its whole body.
 _CONSUMER = "celery.worker.consumer.consumer"

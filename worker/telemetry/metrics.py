@@ -7,6 +7,7 @@ goes on counting where that one stopped, so that there are never more files than
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from bisect import bisect_left
@@ -30,6 +31,7 @@ FILE_BYTES: Final = 128 * 1024
 
 _place = "main"
 _counts = True
+_lock: int | None = None
 
 
 def take_place(name: str) -> None:
@@ -52,7 +54,7 @@ def _make_room(place: str) -> None:
     folder = os.environ.get(FOLDER)
     if not folder:
         return
-    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    _hold(folder)
     for kind in _FILES:
         path = Path(folder, f"{kind}_{place}.db")
         if path.exists():
@@ -64,6 +66,16 @@ def _make_room(place: str) -> None:
             new.rename(path)
         finally:
             new.unlink(missing_ok=True)
+
+
+def _hold(folder: str) -> None:
+    """Lock the folder, for as long as this process lives, against whoever tidies up what is in use by nobody."""
+    global _lock
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _lock is not None:
+        os.close(_lock)
+    _lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(_lock, fcntl.LOCK_SH)
 
 
 def _value_in_files() -> type:

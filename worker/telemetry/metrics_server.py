@@ -41,7 +41,7 @@ def make_folder() -> str | None:
             _remove_if_left(left)
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=given)
         lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         os.set_inheritable(lock, True)
     except OSError as error:
         _log.error("metrics are neither counted nor served: no folder can be made for them (%s)", error)
