@@ -12,7 +12,7 @@ import yaml
 from tests.monitoring import prometheus_binary
 from tests.monitoring.conftest import Promtool
 from tests.monitoring.expressions import RULES, complaints, rules
-from tests.pages import ROOT, anchors, code_spans, read, section
+from tests.pages import ROOT, anchors, code_spans, links, read, section
 
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
 RECORDED = {rule["record"]: rule for rule in rules("recording.yml")}
@@ -65,10 +65,26 @@ def test_an_alert_says_what_happened_how_urgent_it_is_and_where_to_read_on(alert
     assert fragment in anchors(read(path))
 
 
-def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
-    assert re.findall(r"^## (.+)$", read("docs/runbook.md"), re.MULTILINE) == sorted(
-        ALERTS, key=lambda alert: read("docs/runbook.md").index(f"## {alert}\n")
-    )
+def test_the_runbook_has_a_section_for_each_alert_and_no_other_in_the_order_of_the_rules() -> None:
+    assert re.findall(r"^## (.+)$", read("docs/runbook.md"), re.MULTILINE) == list(ALERTS)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_cause_that_is_an_alert_itself_stands_before_its_effect(alert: str) -> None:
+    """So that whoever has several begins with the first."""
+    page = read("docs/runbook.md")
+    causes = section(page, alert).partition("\n1. ")[2].partition("\n**It ends**")[0]
+    before = {f"#{anchor}" for anchor in anchors(page[: page.index(f"\n## {alert}\n")])}
+    assert {target for target in links(causes) if target.startswith("#")} <= before
+
+
+def test_trackings_that_wait_are_looked_for_before_a_mailer_is_blamed() -> None:
+    order = [f"Attribution{name}" for name in ("QueueGrowing", "TrackingLate", "SuccessFalling", "ParkedTooOld")]
+    assert sorted(order, key=list(ALERTS).index) == order
+    text = section(read("docs/runbook.md"), "AttributionParkedTooOld")
+    first, _, causes = text.partition("\n1. ")
+    assert first.index("LLEN attribution.tracking") < first.index("attribution parked")
+    assert "Expire nothing while" in causes
 
 
 @pytest.mark.parametrize("alert", ALERTS)
