@@ -48,7 +48,9 @@ def show_forecast(limit: int) -> None:
             " what hardly ever was. See why their messages are not tracked:",
             soft_wrap=True,
         )
-        show_events(hopeless, limit)
+        show_events(console(), hopeless, limit)
+        if count > limit:
+            console().print(f"{limit:,} of {count:,} shown, the oldest; --limit {count} shows all.")
 
 
 def sentences(kind: str, waits: Waits, told: Forecast) -> Iterator[str]:
@@ -65,7 +67,12 @@ def sentences(kind: str, waits: Waits, told: Forecast) -> Iterator[str]:
     known = told.parked - told.untold
     if known:
         yield f"  {_expectations(told, known)}"
-    if told.untold and past.events < LEAST:
+    if told.untold and past.events >= LEAST and not matched:
+        yield (
+            "  Nothing that was parked was ever matched, so there is nothing to compare these with. Is there one cause"
+            " for all? `attribution doctor` looks for it; docs/runbook.md, AttributionParkedTooOld."
+        )
+    elif told.untold and past.events < LEAST:
         yield f"  Too few were parked before to tell what will become of these: a forecast needs {LEAST} at least."
     elif told.untold:
         yield (

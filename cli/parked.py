@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.console import Console
+
+#: Most events listed, unless --limit says otherwise: all of them, and those that are not worth waiting for.
+_MANY: Final = 50
+_FEW: Final = 10
 
 
 @click.group(invoke_without_command=True)
 @click.option("--expired", is_flag=True, help="Show what has expired instead.")
 @click.option("--forecast", is_flag=True, help="Tell how many will be matched and when, from waits of the past.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="Most events shown.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    help="Most events shown, the oldest ones.  [default: 50; 10 with --forecast]",
+)
 @click.pass_context
-def parked(context: click.Context, expired: bool, forecast: bool, limit: int) -> None:
+def parked(context: click.Context, expired: bool, forecast: bool, limit: int | None) -> None:
     """Show what waits for its message, and act on it.
 
     Without a subcommand it lists the events that wait, oldest first: since when, when they are tried next, and why they
@@ -25,9 +32,9 @@ def parked(context: click.Context, expired: bool, forecast: bool, limit: int) ->
         if forecast:
             from cli.forecast import show_forecast
 
-            show_forecast(limit)
+            show_forecast(limit or _FEW)
         else:
-            _list(expired=expired, limit=limit)
+            _list(expired=expired, limit=limit or _MANY)
 
 
 _CHOICE = [
@@ -80,6 +87,7 @@ def _act(action: Any, event_ids: tuple[str, ...], message_id: str | None, everyt
 
 def _list(*, expired: bool, limit: int) -> None:
     from cli.database import connected
+    from cli.formats import console
     from cli.parked_view import ago, show_events
     from db.models import State
     from db.parking import EVENT_TABLES, count_waiting, list_waiting
@@ -89,14 +97,17 @@ def _list(*, expired: bool, limit: int) -> None:
         waiting = count_waiting(conn)
         rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)]
     total = waiting.expired if expired else waiting.parked
-    show_events(rows, limit)
-    del rows[limit:]
-    Console().print(
-        f"{total} {'expired' if expired else 'parked'}"
-        + (f", {len(rows)} shown" if total > len(rows) else "")
+    screen = console()
+    show_events(screen, rows, limit)
+    shown = min(len(rows), limit)
+    screen.print(
+        (f"{shown:,} of {total:,}" if shown < total else f"{total:,}")
+        + f" {'expired' if expired else 'parked'}"
+        + (f"; --limit {total} shows all" if shown < total else "")
         + (f"; the oldest since {ago(waiting.oldest_parked_at)}" if waiting.oldest_parked_at and not expired else "")
-        + (f"; {waiting.expired} expired (--expired)" if waiting.expired and not expired else "")
-        + "."
+        + (f"; {waiting.expired:,} expired (--expired)" if waiting.expired and not expired else "")
+        + ".",
+        soft_wrap=True,
     )
 
 

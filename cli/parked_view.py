@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
+
+from cli.formats import printable
+
+_COLUMNS: Final = ("event", "kind", "message", "since", "attempts", "next attempt", "why")
+_IDS: Final = frozenset({"event", "message"})
+#: Least width of a column of sentences.
+_SENTENCE: Final = 24
+#: Wider than any table.
+_ENDLESS: Final = 100_000
 
 
-def show_events(rows: list[tuple[str, Any]], limit: int) -> None:
-    """Print a table of waiting events, each with the name of its table: the oldest ``limit``."""
+def show_events(screen: Console, rows: list[tuple[str, Any]], limit: int) -> None:
+    """Print waiting events, each with the name of its table, the oldest ``limit``: as a table, if it is wide enough.
+
+    Ids are to be copied, so none is ever folded: where the table's would be, each event has lines of its own.
+    """
     rows.sort(key=lambda each: each[1].created_at)
     if not rows:
         return
-    columns = ("event", "kind", "message", "since", "attempts", "next attempt", "why")
-    shown = Table(*(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False)
-    for name, row in rows[:limit]:
-        shown.add_row(
-            row.event_id or f"row {row.id}",
-            "delivery" if "delivery" in name else "engagement",
-            row.internet_message_id or str(row.azure_message_id),
-            ago(row.created_at),
-            str(row.attempts),
-            _in(row.next_attempt_at) if row.next_attempt_at else f"expired {ago(row.expired_at)}",
-            _reason(row),
-        )
-    Console().print(shown)
+    table = Table(box=None, pad_edge=False)
+    for name in _COLUMNS:
+        if name in _IDS:
+            table.add_column(name, no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold", min_width=len(name) if name != "why" else _SENTENCE)
+    told = [_cells(name, row) for name, row in rows[:limit]]
+    for cells in told:
+        table.add_row(*cells)
+    if table.__rich_measure__(screen, screen.options.update(max_width=_ENDLESS)).minimum <= screen.width:
+        screen.print(table)
+        return
+    for event, kind, message, since, attempts, next_attempt, why in told:
+        screen.print(event, soft_wrap=True)
+        screen.print(f"  {message}", soft_wrap=True)
+        screen.print(f"  {kind}, {since}; attempts: {attempts}, next attempt: {next_attempt}; {why}", soft_wrap=True)
+
+
+def _cells(table: str, row: Any) -> tuple[str, ...]:
+    return (
+        printable(row.event_id or f"row {row.id}"),
+        "delivery" if "delivery" in table else "engagement",
+        printable(row.internet_message_id or str(row.azure_message_id)),
+        ago(row.created_at),
+        str(row.attempts),
+        _in(row.next_attempt_at) if row.next_attempt_at else f"expired {ago(row.expired_at)}",
+        _reason(row),
+    )
 
 
 def _reason(row: Any) -> str:

@@ -38,17 +38,29 @@ def why(target: str | None, limit: int, output_format: str, **named: str | None)
     kind, asked = _choose(target, named)
     from cli.database import connected
     from cli.formats import console, write_document
-    from cli.why_view import document, show
+    from cli.untaken import untaken_sentence
+    from cli.why_view import document, show, waits_for_a_tracking
     from db.explaining import Explainer
     from db.reporting import read_only
 
     with connected() as conn:
         read_only(conn)
         found = _find(Explainer(conn), kind, asked, limit)
+    untaken = _untaken() if waits_for_a_tracking(found) else None
     if output_format == "json":
-        write_document(document(asked, found))
+        write_document(document(asked, found) | ({"untaken": untaken} if waits_for_a_tracking(found) else {}))
     else:
         show(console(), asked, found)
+        if waits_for_a_tracking(found):
+            console().print(untaken_sentence(untaken), soft_wrap=True)
+
+
+def _untaken() -> dict[str, int] | None:
+    """Count what a mailer may have tracked and nobody has recorded yet."""
+    from cli.untaken import ask_untaken
+    from worker.settings import WorkerSettings
+
+    return ask_untaken(WorkerSettings.read())
 
 
 def _choose(target: str | None, named: dict[str, str | None]) -> tuple[str, str]:
@@ -99,7 +111,7 @@ def _find(explainer: Explainer, kind: str, asked: str, limit: int) -> Any:
         return message if message and kind == "message" else quarantined
     raise Failed(
         f"No {'event or message' if kind == 'any' else kind} with this id is known, nor does the recent quarantine hold"
-        " it. It may not have arrived yet: entries that wait on the stream are not looked at."
+        " it. It may not have arrived yet: what waits on a stream or in Celery's queue is not looked at."
     )
 
 

@@ -66,6 +66,17 @@ def document(asked: str, found: Any) -> dict[str, Any]:
             return {"asked": asked, "kind": "quarantine", "quarantined": found}
 
 
+def waits_for_a_tracking(found: Any) -> bool:
+    """Tell whether what was found waits for a message that nobody tracked, as far as is recorded."""
+    match found:
+        case MessageFacts():
+            return not found.tracked
+        case [EventFacts(), *_]:
+            return any(facts.event["state"] != "attributed" and not facts.event["tracking_row"] for facts in found)
+        case _:
+            return False
+
+
 def _event_document(facts: EventFacts) -> dict[str, Any]:
     event = {name: value for name, value in facts.event.items() if name != "url"}
     timeline = [{"at": step.at, "step": step.step, "says": step.says} for step in steps(facts)]

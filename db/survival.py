@@ -147,7 +147,13 @@ class Forecast:
 
 
 def forecast(curve: Curve, parked: Mapping[int, int], deadline_seconds: float) -> Forecast:
-    """Tell what the curve of the past lets expect of events that wait now, given by the span of their age."""
+    """Tell what the curve of the past lets expect of events that wait now, given by the span of their age.
+
+    Of a past in which nothing was ever matched, that is nothing: then something is amiss with all of them, and "never"
+    would only repeat it.
+    """
+    if curve.last_match < 0:
+        return Forecast(parked=sum(parked.values()), untold=sum(parked.values()))
     horizon = min(span_of(deadline_seconds) + 1, _SPANS)
     told = {
         span: (count, until) for span, count in parked.items() if (until := curve.followed(span, horizon)) is not None

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_unknown, worker_ready
 
-from worker import kombu_guard
+from worker import kombu_guard, queues
 from worker.drain_keeper import DrainKeeper
 from worker.settings import WorkerSettings
 from worker.telemetry import celery_telemetry, task_metrics  # noqa: F401 - they hear Celery's signals
@@ -53,6 +53,20 @@ def _say_what_is_unknown(name: str, **_signal: Any) -> None:
     """A mailer newer or older than this worker asks for a task that it does not have: see `tasks.dropped`."""
     _log.error("a mailer asked for a task that this version does not have; deploy worker and mailer together",
                extra={"task": name})  # fmt: skip
+
+
+@worker_ready.connect
+def _say_what_is_served(sender: Any, **_signal: Any) -> None:
+    """A queue that no worker serves fills without a sound, and what its mailers tracked is missing."""
+    served = list(sender.app.amqp.queues.consume_from)
+    missing = [queue for queue in queues.ALL if queue not in served]
+    if missing:
+        _log.warning(
+            "this worker leaves queues out (--queues); no other worker may serve them: see `attribution doctor`",
+            extra={"queues": served, "left_out": missing},
+        )
+    else:
+        _log.info("this worker serves every queue", extra={"queues": served})
 
 
 @worker_ready.connect

@@ -12,3 +12,6 @@ TRACKING: Final = "attribution.tracking"
 MAINTENANCE: Final = "attribution.maintenance"
 
 ALL: Final = (TRACKING, DRAIN, MAINTENANCE)
+
+#: kombu keeps messages of other priorities in lists of their own, named behind these bytes.
+PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")

@@ -22,8 +22,6 @@ subject: Final = Subject("celery", "Celery")
 
 #: Messages in a queue that workers serve, above which they do not keep up.
 _LONG_QUEUE: Final = 1000
-#: kombu keeps messages of other priorities in lists of their own, named behind these bytes.
-_PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 #: How late a parked event's next attempt may be: sweeps come every few seconds.
 _OVERDUE: Final = timedelta(minutes=5)
 #: Age of what is measured every few seconds, at which nobody measures.
@@ -54,7 +52,7 @@ def served(installation: Installation) -> Iterator[Finding]:
     broker = installation.redis(broker_of(installation))
     served = {queue for each in found.queues.values() for queue in each}
     for queue in queues.ALL:
-        waiting = sum(int(str(broker.llen(f"{queue}{priority}"))) for priority in _PRIORITIES)
+        waiting = sum(int(str(broker.llen(f"{queue}{priority}"))) for priority in queues.PRIORITIES)
         tasks = f"{waiting:,} {'task waits' if waiting == 1 else 'tasks wait'}"
         if found.workers and queue not in served:
             yield failure(

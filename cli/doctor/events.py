@@ -7,10 +7,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
+from cli.doctor.celery_nodes import broker_of
 from cli.doctor.findings import Finding, Missing, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
+from cli.untaken import count_untaken
 from db.checkup import last_push, open_alarms, quarantined_since, trackings_since
 from db.drift import add_up
 from db.outbox import count_unsent, count_webhooks
@@ -93,12 +95,30 @@ def parked(installation: Installation) -> Iterator[Finding]:
     with installation.engine.connect() as conn:
         waiting = count_waiting(conn)
     oldest = waiting.oldest_parked_at
-    if oldest and (age := datetime.now(UTC) - oldest) > _LONG_PARKED:
+    if not oldest or (age := datetime.now(UTC) - oldest) <= _LONG_PARKED:
+        return
+    parked = f"{waiting.parked:,} event{'s are' if waiting.parked != 1 else ' is'} parked, the oldest for {_ago(age)}"
+    untaken = _untaken(installation)
+    if any(untaken.values()):
+        counts = " and ".join(f"{count:,} in {name}" for name, count in untaken.items() if count)
         yield warning(
-            f"{waiting.parked:,} event{'s are' if waiting.parked != 1 else ' is'} parked, the oldest for {_ago(age)}: a"
-            " mailer does not track, or names its messages otherwise than Azure does.",
-            "`attribution parked` shows whose; `attribution parked --forecast` tells which may still be matched.",
+            f"{parked}, and handed-in trackings wait to be recorded: {counts}. That is probably why, and not a mailer.",
+            "See what is said of celery-workers, celery-queues and streams-backlog, and expire nothing meanwhile. Only"
+            " if nothing waits there any more does a mailer not track, or name its messages otherwise than Azure does.",
         )
+    else:
+        yield warning(
+            f"{parked}: a mailer does not track, or names its messages otherwise than Azure does.",
+            "`attribution parked` shows the Message-IDs, whose domain tells whose they are; `attribution parked"
+            " --forecast` tells which may still be matched.",
+        )
+
+
+def _untaken(installation: Installation) -> dict[str, int]:
+    """Return how many trackings wait to be recorded; nothing if that cannot be told, which Redis's checks say."""
+    with suppress(Missing, RedisError):
+        return count_untaken(installation.redis(), installation.redis(broker_of(installation)))
+    return {}
 
 
 @subject.check("readable", "Nearly all that comes can be read.")

@@ -93,6 +93,26 @@ def test_with_a_small_past_it_says_so_and_gives_no_number(engine: Engine) -> Non
     assert "Not worth" not in shown
 
 
+def test_if_nothing_was_ever_matched_nothing_is_called_hopeless(engine: Engine) -> None:
+    park(engine, *(f"waits{number}" for number in range(40)), ago="2 days")
+    park(engine, *(f"new{number}" for number in range(3)), ago="1 second")
+    shown = forecast()
+    assert "Engagement reports: 43 parked. In the last 28 days 43 were, of which 0 have been matched." in shown
+    assert "Nothing that was parked was ever matched, so there is nothing to compare these with." in shown
+    for claim in ("Not worth", "never will", "not known", "waits1"):
+        assert claim not in shown
+
+
+def test_of_many_that_are_not_worth_waiting_for_few_are_listed_and_all_are_counted(engine: Engine) -> None:
+    past(engine, matched=300, waited_seconds=300)
+    park(engine, *(f"lost{number}" for number in range(14)), ago="2 days")
+    shown = forecast()
+    assert "Not worth waiting for: 14." in shown
+    assert shown.count("<lost") == 10
+    assert "10 of 14 shown, the oldest; --limit 14 shows all." in shown
+    assert forecast("--limit", "14").count("<lost") == 14
+
+
 def test_without_any_past_or_park_it_says_just_that(engine: Engine) -> None:
     assert forecast() == (
         "Delivery reports: 0 parked. In the last 28 days 0 were, of which 0 have been matched.\n"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 from sqlalchemy import Engine
 
 from cli.main import main
+from cli.parked_view import show_events
 from db.engine import create_engine
+from db.models import State
+from db.parking import EVENT_TABLES, list_waiting
 from db.quarantine import quarantine
 from tasks.eventgrid import malformed
 from tasks.reasons import Reason
@@ -45,7 +50,26 @@ def test_parked_lists_what_waits_since_when_its_next_attempt_and_why(engine: Eng
 
 
 def test_the_list_says_how_many_it_left_out(engine: Engine) -> None:
-    assert "3 parked, 1 shown" in attribution("parked", "--limit", "1").output
+    shown = attribution("parked", "--limit", "1").output
+    assert shown.splitlines()[-1] == "1 of 3 parked; --limit 3 shows all; the oldest since 0 s ago."
+
+
+@pytest.mark.parametrize("width", [240, 100, 60])
+def test_ids_stay_whole_however_narrow_it_is(width: int, engine: Engine) -> None:
+    event_id = "8a1f0c52-0000-4000-8000-000000000007"
+    message_id = f"<{'m' * 60}[bold]@example.com>"
+    with engine.begin() as conn:
+        record(conn, click(event_id, message_id))
+        rows = [
+            ("azure_engagement_events", row) for row in list_waiting(conn, EVENT_TABLES[1], state=State.PARKED, limit=9)
+        ]
+    screen = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    show_events(screen, [(EVENT_TABLES[1], row) for row in waiting], 9)
+    said = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert event_id in said
+    assert message_id in said
+    assert "no message with this" in said
+    assert ("next attempt  why" in said) == (width == 240)
 
 
 def test_one_some_or_all_are_expired_and_retried(engine: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +14,7 @@ from kombu.transport.redis import Channel
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from worker import kombu_guard
-from worker.app import app
+from worker.app import _say_what_is_served, app
 from worker.interval import Interval
 from worker.private_task import PrivateTask
 from worker.queues import ALL, MAINTENANCE
@@ -84,6 +84,23 @@ def test_the_guard_turns_a_closed_transport_into_a_connection_error() -> None:
     for connection in (None, SimpleNamespace(client=None)):
         with pytest.raises(RedisConnectionError):
             Channel._connparams(SimpleNamespace(connection=connection))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("served", "level"),
+    [(ALL, logging.INFO), ([MAINTENANCE], logging.WARNING), ([*ALL, "another"], logging.INFO)],
+    ids=["all", "one", "more"],
+)
+def test_a_worker_says_at_its_start_which_queues_it_serves_and_warns_of_those_it_leaves_out(
+    served: Sequence[str], level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=served))))
+    with caplog.at_level("INFO", logger="worker.app"):
+        _say_what_is_served(consumer)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert record.__dict__["queues"] == list(served)
+    assert record.__dict__.get("left_out", []) == [queue for queue in ALL if queue not in served]
 
 
 def test_celery_does_not_log_the_body_of_a_message_that_it_drops(caplog: pytest.LogCaptureFixture) -> None:

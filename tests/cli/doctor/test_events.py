@@ -8,8 +8,9 @@ import psycopg
 import pytest
 import redis
 
-from tests.cli.doctor.conftest import Diagnose
-from worker.streams import EVENTS
+from tests.cli.doctor.conftest import NOWHERE, Diagnose
+from worker import queues
+from worker.streams import EVENTS, MESSAGES
 
 WEBHOOK = {
     "webhook_url": "https://hooks.example.com/",
@@ -89,6 +90,38 @@ def test_what_is_stored_is_judged(
     assert found[0] == level
     assert words in found[1]
     assert bool(found[2]) == (level != "ok")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["queue", "stream"])
+def test_a_mailer_is_not_blamed_for_parked_events_while_trackings_wait_to_be_recorded(
+    stream: bool, database_url: str, redis_url: str, redis_client: redis.Redis, diagnose: Diagnose
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(PARKED.format("5 hours").encode())
+    if stream:
+        redis_client.xadd(MESSAGES, {"body": b"{}"})
+    else:
+        redis_client.lpush(queues.TRACKING, "a task", "another")
+        redis_client.lpush(f"{queues.TRACKING}{queues.PRIORITIES[1]}", "of another priority")
+    level, sentence, fix = diagnose(only="events-parked", database_url=database_url, redis_url=redis_url).one(
+        "events-parked"
+    )
+    counted = "1 in attribution:messages" if stream else "3 in attribution.tracking"
+    assert level == "warning"
+    assert sentence == (
+        "1 event is parked, the oldest for 5 hours, and handed-in trackings wait to be recorded:"
+        f" {counted}. That is probably why, and not a mailer."
+    )
+    assert "expire nothing meanwhile" in fix
+
+
+def test_parked_events_are_judged_where_redis_is_away(database_url: str, diagnose: Diagnose) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(PARKED.format("5 hours").encode())
+    found = diagnose(only="events-parked", database_url=database_url, redis_url=f"redis://{NOWHERE}").one(
+        "events-parked"
+    )
+    assert found[1].endswith("a mailer does not track, or names its messages otherwise than Azure does.")
 
 
 def test_the_last_push_is_known_from_redis_alone(redis_url: str, redis_client: redis.Redis, diagnose: Diagnose) -> None:

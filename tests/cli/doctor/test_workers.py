@@ -106,7 +106,7 @@ def test_a_queue_without_a_worker_and_a_second_beat_are_found(
     programs: Any, database_url: str, redis_url: str, redis_client: redis.Redis, diagnose: Diagnose
 ) -> None:
     settings = {"database_url": database_url, "redis_url": redis_url, "metrics_port": 0}
-    programs("worker", "--queues", f"{queues.DRAIN},{queues.MAINTENANCE}", **settings)
+    worker = programs("worker", "--queues", f"{queues.DRAIN},{queues.MAINTENANCE}", **settings)
     for _ in range(2):
         programs("beat", **settings)
     redis_client.lpush(queues.TRACKING, *("a task" for _ in range(3)))
@@ -116,6 +116,8 @@ def test_a_queue_without_a_worker_and_a_second_beat_are_found(
         "failure",
         "No worker serves the queue attribution.tracking, and 3 tasks wait there.",
     )
+    assert "this worker leaves queues out" in worker.log
+    assert '"left_out": ["attribution.tracking"]' in worker.log
 
 
 def assert_two_beats(diagnose: Diagnose, settings: dict[str, object]) -> None:

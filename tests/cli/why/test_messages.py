@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
+import redis
 from sqlalchemy import Engine, text
 
 from db.quarantine import quarantine
@@ -14,6 +16,8 @@ from tests.cli.why.asking import LATE, said, why
 from tests.db.listmonk.acts import track, view
 from tests.db.listmonk.counts import record
 from tests.db.rows import NOW, azure_id, message, report
+from worker.queues import TRACKING
+from worker.streams import MESSAGES
 
 
 def test_a_message_tells_who_tracked_it_and_each_of_its_events(engine: Engine) -> None:
@@ -45,6 +49,36 @@ def test_a_message_that_nobody_tracked(engine: Engine) -> None:
     shown = said(LATE)
     assert f"Nobody tracked the message {LATE}" in shown
     assert "v the mail was opened parked; not counted" in shown
+
+
+def test_of_what_nobody_tracked_it_is_said_how_much_waits_to_be_recorded(
+    engine: Engine, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTRIBUTION_REDIS_URL", redis_url)
+    record(engine, view("v", LATE))
+    for asked in (LATE, "v"):
+        assert "No handed-in trackings (attribution.tracking, attribution:messages) wait to be recorded" in said(asked)
+    redis_client.lpush(TRACKING, "a task", "another")
+    redis_client.xadd(MESSAGES, {"body": b"{}"})
+    for asked in (LATE, "v"):
+        shown = said(asked)
+        assert "not recorded yet: 2 in attribution.tracking and 1 in attribution:messages wait." in shown
+        assert json.loads(why(asked, "--format", "json").stdout)["untaken"] == {TRACKING: 2, MESSAGES: 1}
+    monkeypatch.setenv("ATTRIBUTION_REDIS_URL", "redis://127.0.0.1:1")
+    assert "Redis does not answer, so whether handed-in trackings" in said(LATE)
+    assert json.loads(why(LATE, "--format", "json").stdout)["untaken"] is None
+    track(engine, message(LATE))
+    assert "recorded" not in said(LATE)
+    assert "untaken" not in json.loads(why(LATE, "--format", "json").stdout)
+
+
+def test_the_queue_that_is_counted_is_in_the_brokers_own_redis_if_it_has_one(
+    engine: Engine, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTRIBUTION_REDIS_URL", redis_url)
+    monkeypatch.setenv("ATTRIBUTION_BROKER_URL", "redis://127.0.0.1:1")
+    record(engine, view("v", LATE))
+    assert "Redis does not answer" in said(LATE)
 
 
 def test_a_message_whose_tracking_was_refused_or_whose_id_was_replaced(engine: Engine) -> None:
