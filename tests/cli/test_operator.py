@@ -60,9 +60,7 @@ def test_ids_stay_whole_however_narrow_it_is(width: int, engine: Engine) -> None
     message_id = f"<{'m' * 60}[bold]@example.com>"
     with engine.begin() as conn:
         record(conn, click(event_id, message_id))
-        rows = [
-            ("azure_engagement_events", row) for row in list_waiting(conn, EVENT_TABLES[1], state=State.PARKED, limit=9)
-        ]
+        waiting = list_waiting(conn, EVENT_TABLES[1], state=State.PARKED, limit=9)
     screen = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     show_events(screen, [(EVENT_TABLES[1], row) for row in waiting], 9)
     said = screen.file.getvalue()  # type: ignore[attr-defined]
