@@ -236,6 +236,7 @@ def test_prometheus_comes_up_by_its_command_with_its_jobs(tmp_path: Path) -> Non
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             eventually(lambda: _assert_healthy(client, tmp_path / "log"), within=30)
+            eventually(lambda: _assert_ready(client), within=30)
             running = yaml.safe_load(client.get("/api/v1/status/config").json()["data"]["yaml"])
         assert {job["job_name"] for job in running["scrape_configs"]} == {"receiver", "worker", "prometheus"}
     finally:
@@ -248,6 +249,10 @@ def _assert_healthy(client: httpx.Client, log: Path) -> None:
         assert client.get("/-/healthy").status_code == 200
     except httpx.TransportError:
         raise AssertionError(log.read_text()[-2000:]) from None
+
+
+def _assert_ready(client: httpx.Client) -> None:
+    assert client.get("/-/ready").status_code == 200
 
 
 def test_every_port_of_the_file_is_one_that_the_test_maps() -> None:

@@ -50,6 +50,7 @@ def bench(servers: Servers) -> Bench:
     return Bench(servers, _TINY, rounds=1, say=lambda sentence: None)
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("letter", MEASUREMENTS)
 def test_measurement_gives_figures_and_loses_nothing(bench: Bench, letter: str, tmp_path: Path) -> None:
     figures = MEASUREMENTS[letter](bench)

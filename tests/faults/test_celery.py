@@ -99,7 +99,7 @@ def test_a_task_that_kills_its_child_is_tried_a_few_times_and_then_its_trackings
     mailer.send_task(
         "track_message", kwargs={"internet_message_id": "<b@example.com>", "campaign_id": 7}, queue=TRACKING
     )
-    eventually(lambda: assert_tracked(engine, "<b@example.com>"), within=20)
+    eventually(lambda: assert_tracked(engine, "<b@example.com>"), within=40)
     assert redis_client.get(DEATHS) == b"%d" % (1 + RETRIES), "and it has not come back"
     assert worker.process.poll() is None
     assert "deadly" not in worker.log_path.read_text()
@@ -139,8 +139,8 @@ def test_a_task_of_another_release_is_told_and_what_it_carried_is_kept(
     carried = {"internet_message_id": "<Some.Person@example.com>", "campaign_id": 7}
     mailer.send_task("track_message_v2", kwargs=carried, queue=TRACKING)
     mailer.send_task("track_message", args=["<after@example.com>", 7], queue=TRACKING)
-    eventually(lambda: assert_quarantined(engine, 1), within=20)
-    eventually(lambda: assert_tracked(engine, "<after@example.com>"), within=20)
+    eventually(lambda: assert_quarantined(engine, 1), within=40)
+    eventually(lambda: assert_tracked(engine, "<after@example.com>"), within=40)
     ((reason, body),) = quarantined(engine)
     assert reason == Reason.TRACKING_INVALID
     assert json.loads(body) == {"unknown_task": "track_message_v2", "arguments": [], "keywords": carried}

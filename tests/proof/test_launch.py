@@ -155,6 +155,8 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
         "ATTRIBUTION_CLAIM_AFTER": "0.5",
         "ATTRIBUTION_MAX_DELIVERIES": "4",
         "ATTRIBUTION_DRAIN_PROCESSES": "1",
+        "ATTRIBUTION_RECIPIENTS": "plain",  # what is quarantined is compared with what was sent
+        "ATTRIBUTION_METRICS_PORT": "0",
     }
 
 
