@@ -16,7 +16,7 @@ from tests.acceptance.conftest import StartProgram
 from tests.acceptance.programs import Program, free_port
 from tests.conftest import MakeRedis
 from tests.tasks.payloads import body_of, engagement
-from tests.tasks.streams import push_events
+from tests.tasks.streams import backlog, push_events
 from tests.waiting import eventually
 from worker.queues import MAINTENANCE, TRACKING
 
@@ -138,4 +138,25 @@ def test_a_worker_that_waits_for_a_full_redis_tells_its_metrics_and_so_that_it_l
         assert "Redis is full; Celery waits" in worker.log, worker.log[-3000:]
 
     eventually(waits, within=30)
+    assert any(name == "attribution_build_info" for name, _ in scrape(port))
+
+
+def test_a_worker_that_has_no_room_to_count_in_works_and_answers_whoever_asks_whether_it_lives(
+    start: StartProgram, database_url: str, redis_url: str, redis_client: redis.Redis, port: int, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").touch()
+    worker = start(
+        "worker",
+        attribution_database_url=database_url,
+        attribution_redis_url=redis_url,
+        attribution_metrics_port=port,
+        prometheus_multiproc_dir=tmp_path / "a file" / "folder",
+    )
+    push_events(redis_client, body_of(engagement()))
+
+    def has_drained() -> None:
+        assert backlog(redis_client) == (0, 0), worker.log[-3000:]
+
+    eventually(has_drained, within=30)
+    assert "metrics are not counted" in worker.log
     assert any(name == "attribution_build_info" for name, _ in scrape(port))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.acceptance.programs import ROOT
 from tests.sentry_server import SentryServer, sentry_server, words_of
 from worker.errors import SettingsInvalid
 from worker.settings import CommonSettings
+from worker.telemetry import error_tracking
 from worker.telemetry.error_tracking import report, start_error_tracking
 from worker.version import version
 
@@ -117,3 +119,13 @@ def test_an_empty_dsn_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CommonSettings.read().sentry_dsn is None
     assert start_error_tracking(CommonSettings.read(), "x") is False
     report("kind", "nobody hears it", counts={})
+
+
+def test_an_incident_that_cannot_be_told_for_want_of_a_thread_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(error_tracking, "_redis_url", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(error_tracking, "_incidents", {})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    report("keys_disagree", "two keys disagree", counts={"clicks": 1})

@@ -98,7 +98,8 @@ def report(kind: str, sentence: str, *, counts: Mapping[str, float]) -> None:
             return
         _incidents[kind] = now + INCIDENT_SECONDS / 60  # who was not the first asks again in a minute
     thread = threading.Thread(target=_report, args=(kind, sentence, dict(counts)), name="reporter", daemon=True)
-    thread.start()
+    with suppress(RuntimeError):  # no thread is to be had: what we are called from must not fail for that
+        thread.start()
 
 
 def _report(kind: str, sentence: str, counts: dict[str, float]) -> None:

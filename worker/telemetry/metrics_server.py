@@ -19,7 +19,7 @@ from celery import bootsteps
 from prometheus_client import start_http_server
 
 from worker.settings import WorkerSettings
-from worker.telemetry.exposition import Measured, counted_by_all
+from worker.telemetry.exposition import Measured, counted_by_all, counted_by_nobody
 from worker.telemetry.metrics import FOLDER
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def make_folder() -> str | None:
         fcntl.flock(lock, fcntl.LOCK_SH)
         os.set_inheritable(lock, True)
     except OSError as error:
-        _log.error("metrics are neither counted nor served: no folder can be made for them (%s)", error)
+        _log.error("metrics are not counted: no folder can be made for them (%s)", error)
         return None
     return folder
 
@@ -76,12 +76,15 @@ class MetricsServer(bootsteps.StartStopStep):
         self._server: WSGIServer | None = None
 
     def start(self, parent: Any) -> None:
-        """Start serving. A worker that cannot, because the port is taken, says so and works on without."""
+        """Start serving. A worker that cannot, because the port is taken, says so and works on without.
+
+        One without a folder tells what was measured: who asks the port whether it lives must not end it for that.
+        """
         settings = WorkerSettings.read()
-        folder = os.environ.get(FOLDER)
-        if not (settings.metrics_port and folder and Path(folder).is_dir()):
+        if not settings.metrics_port:
             return
-        registry = counted_by_all(folder)
+        folder = os.environ.get(FOLDER, "")
+        registry = counted_by_all(folder) if Path(folder).is_dir() and folder else counted_by_nobody()
         registry.register(Measured(settings.redis_url.get_secret_value()))
         try:
             self._server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry)
