@@ -62,7 +62,8 @@ class EventPipeline:
         recipients = self.recipients
         bodies = [Body(recipients.hide(body), entry_id, received_at) for body, entry_id, received_at in bodies]
         parsed = Parsed()
-        for body, entry_id, received_at in bodies:
+        for position, (body, entry_id, received_at) in enumerate(bodies):
+            sound = len(parsed.malformed)
             parse_body(
                 body,
                 parsed,
@@ -71,6 +72,9 @@ class EventPipeline:
                 bounces=self.results.bounces,
                 recipient=recipients.kept,
             )
+            if self.archived and len(parsed.malformed) > sound:
+                # Where a recipient is named in a way that is not read, only a look at the bytes finds him.
+                bodies[position] = Body(self.hide(body), entry_id, received_at)
         parsed.malformed = [
             part._replace(body=hidden, content_key=content_key(self.kind, hidden))
             for part in parsed.malformed

@@ -229,8 +229,22 @@ def test_what_is_quarantined_and_archived_names_nobody() -> None:
     assert len(rows.parsed.malformed) == 1
     assert b"ovelace" not in rows.parsed.malformed[0].body
     assert rows.packed is not None
-    assert b"ovelace" not in unpack(rows.packed.content)[0].body
+    for body in unpack(rows.packed.content):
+        assert b"ovelace" not in body.body
     assert rows.parsed.deliveries[0].recipient == HASH
+
+
+def test_beside_an_event_that_is_not_read_the_sound_ones_are_archived_so_that_they_are_read_again() -> None:
+    pipeline = EventPipeline(first_wait=RECEIVED_AT - RECEIVED_AT, jitter=0, recipients=RECIPIENTS, archived=True)
+    nested = json.dumps(delivery("e1", recipient=ADDRESS)["data"])  # data as text, which no schema has
+    body = body_of(delivery("e2", recipient=ADDRESS), delivery("e3") | {"data": nested})
+    rows = pipeline.parse([Body(body, None, RECEIVED_AT)])
+    assert rows.packed is not None
+    (archived,) = unpack(rows.packed.content)
+    assert b"ovelace" not in archived.body
+    again = pipeline.parse([archived])
+    assert again.parsed.deliveries == rows.parsed.deliveries
+    assert [part.content_key for part in again.parsed.malformed] == [part.content_key for part in rows.parsed.malformed]
 
 
 @given(st.binary(max_size=300) | st.text(alphabet='"recipient:@%40\\u0ae. ', max_size=200).map(str.encode))
