@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ import click
 from cli.celery_command import become_celery
 from worker.secret_files import read_secret
 
-#: ``user:password`` for Flower. Not one of worker/settings.py: nothing of ours reads it.
+#: ``user:password`` for Flower. Not one of worker/settings/: nothing of ours reads it.
 AUTH = "ATTRIBUTION_FLOWER_AUTH"
 _CONFIG = Path(__file__).parents[1] / "worker" / "flowerconfig.py"
 
@@ -25,11 +24,13 @@ def flower(host: str, port: int, insecure: bool) -> None:
     Set ATTRIBUTION_FLOWER_AUTH to user:password: whoever gets in can stop workers. Without a password it starts only on
     a loopback address and only with --insecure, open to anyone on this machine, and with its API switched off.
     """
+    from worker.settings.reading import is_loopback
+
     auth = read_secret(AUTH)
     user, _, password = auth.partition(":")
     if auth and (not (user and password) or "," in auth):
         raise click.UsageError(f"{AUTH} must be user:password, without a comma.")
-    if not auth and not (insecure and _is_loopback(host)):
+    if not auth and not (insecure and is_loopback(host)):
         raise click.UsageError(
             f"Flower can stop workers, so it needs a password: set {AUTH} to user:password. On a loopback address"
             " --insecure starts it without."
@@ -44,10 +45,3 @@ def flower(host: str, port: int, insecure: bool) -> None:
         "--logging=warning",
         environment=environment,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,209 +1,22 @@
-"""Every setting of the system, read from the environment, or from files of secrets, once and then frozen.
-
-Names in the environment are the field names in capitals behind ``ATTRIBUTION_``. docs/settings.md lists them all, and a
-test keeps that list true. Durations are seconds, or ISO 8601 (``PT30S``). Files: see worker/secret_files.py.
-"""
+"""Settings of the Celery worker, beat, Flower, and the operator's commands."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from base64 import b64decode
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from worker.errors import SettingsInvalid
-from worker.secret_files import nothing_passed_over, secrets_folder
-
-#: The application id under which Event Grid of Azure's public cloud signs in; Azure Government has another.
-EVENT_GRID_APP_ID = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
-
-#: Shortest secret that we accept, in characters: 16 random ones are beyond guessing over HTTP.
-SHORTEST_SECRET = 16
+from worker.settings.common import CommonSettings
+from worker.settings.reading import Comma, Duration, is_loopback, split
 
 #: Shortest key of pseudonyms, in characters: it must not be guessed from a stolen table and a list of addresses.
 SHORTEST_KEY = 32
 
 #: A delivery report's status, or the beginning of an enhanced SMTP status, and the type of bounce that it is.
 _BOUNCE_RULE = re.compile(r"(?:[A-Za-z]+|[245](?:\.(?:\d{1,3}|\*)){1,2}):(?:hard|soft|complaint)")
-
-#: Where a project of Sentry's is reached: a key, a host, and the project's number.
-_DSN = re.compile(r"https?://[^/@\s]+@[^/@\s]+/(?:\S+/)?\d+")
-
-Comma = NoDecode  # a list written with commas in the environment, not as JSON
-
-
-def _seconds(value: object) -> object:
-    """Take a bare number in the environment for seconds; leave ISO 8601 to pydantic."""
-    if isinstance(value, str):
-        try:
-            return timedelta(seconds=float(value))
-        except (ValueError, OverflowError):
-            return value
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
-
-
-def _split(value: object) -> object:
-    """Split ``a, b`` at its commas, and a file's lines; leave anything that is not text alone."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.replace("\n", ",").split(",") if part.strip())
-    return value
-
-
-class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="ATTRIBUTION_", frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    @classmethod
-    def read(cls) -> Self:
-        """Read the environment, and the files of secrets for what is not in it.
-
-        Raises:
-            SettingsInvalid: one sentence for each setting that is missing or unusable; never its value.
-        """
-        try:
-            with nothing_passed_over():
-                return cls(_secrets_dir=secrets_folder())
-        except ValidationError as error:
-            raise SettingsInvalid(_explain(error)) from None
-
-
-def _explain(error: ValidationError) -> str:
-    sentences = []
-    for problem in error.errors(include_url=False, include_input=False):
-        name = "ATTRIBUTION_" + "_".join(str(part) for part in problem["loc"][:1]).upper() if problem["loc"] else ""
-        reason = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            reason = "it is required and has no default"
-        sentences.append(f"{name}: {reason}." if name else f"{reason}.")
-    return (
-        "The settings cannot be used. " + " ".join(s.replace("..", ".") for s in sentences) + " See docs/settings.md."
-    )
-
-
-class CommonSettings(_Settings):
-    """What the receiver and the worker share."""
-
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis that holds the streams.")
-    allow_unsafe_redis: bool = Field(
-        False, description="Start even if Redis may evict keys or does not persist each write before it answers."
-    )
-    log_format: Literal["auto", "json", "console"] = Field(
-        "auto",
-        description="One JSON object a line for machines, or coloured lines for people; `auto` is for people if a"
-        " terminal reads them.",
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
-    sentry_dsn: SecretStr | None = Field(
-        None, description="Where errors and incidents are told, without a word of people: the DSN of a Sentry project."
-    )
-    sentry_environment: str = Field("production", min_length=1, max_length=64, description="What Sentry shows beside.")
-    sentry_traces_percent: float = Field(
-        0, ge=0, le=100, description="Share of requests and tasks whose durations are told to Sentry."
-    )
-
-    @field_validator("sentry_dsn")
-    @classmethod
-    def _is_dsn(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _DSN.fullmatch(value.get_secret_value()):
-            raise ValueError("it is no DSN; it looks like https://KEY@sentry.example.com/42")
-        return value or None
-
-    @field_validator("redis_url", "broker_url", check_fields=False)
-    @classmethod
-    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not value.get_secret_value().startswith(("redis://", "rediss://")):
-            raise ValueError("it must start with redis:// or rediss:// (TLS)")
-        return value
-
-
-class ReceiverSettings(CommonSettings):
-    """Settings of the receiver. It needs no database."""
-
-    host: str = Field("127.0.0.1", description="Address the receiver listens on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port the receiver listens on.")
-    insecure: bool = Field(
-        False, description="Let anyone post events and messages. Refused unless `host` is a loopback address."
-    )
-    event_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
-        (),
-        description="Secrets, separated by commas, any of which lets a caller post events, as `?code=` or in the header"
-        " `x-attribution-secret`. Keep old and new side by side while you rotate.",
-    )
-    message_secrets: Annotated[tuple[SecretStr, ...], Comma] = Field(
-        (),
-        description="The same for `POST /messages`, in `Authorization: Bearer` or `x-attribution-secret`."
-        " While there is none, the route answers 404.",
-    )
-    entra_tenant_id: str | None = Field(None, description="Microsoft Entra tenant whose tokens are accepted on events.")
-    entra_audience: str | None = Field(None, description="Audience a token must name: the application's id or id URI.")
-    entra_app_ids: Annotated[tuple[str, ...], Comma] = Field(
-        (EVENT_GRID_APP_ID,), description="Applications that may call: Event Grid's own id in the public cloud."
-    )
-    entra_role: str | None = Field(None, description="Role a token must carry, if you assign one.")
-    entra_authority: AnyHttpUrl = Field(
-        AnyHttpUrl("https://login.microsoftonline.com"), description="Where the tenant's signing keys are published."
-    )
-    webhook_origins: Annotated[tuple[str, ...], Comma] = Field(
-        ("eventgrid.azure.net",), description="Origins granted in the CloudEvents handshake."
-    )
-    body_limit_bytes: int = Field(
-        8 * 1024 * 1024, ge=2 * 1024 * 1024, description="Largest body accepted; Event Grid sends about 2 MiB at most."
-    )
-    body_timeout: Duration = Field(
-        timedelta(seconds=10),
-        gt=timedelta(0),
-        description="Time a caller has to send the head of a request, and again to send its body.",
-    )
-    redis_timeout: Duration = Field(
-        timedelta(seconds=2),
-        gt=timedelta(0),
-        description="Time Redis has to confirm an append before the caller is told 503.",
-    )
-    backlog_limit: int = Field(2_000_000, ge=1, description="Entries on a stream above which the receiver answers 503.")
-    memory_limit_percent: int = Field(
-        70, ge=1, le=100, description="Share of Redis's maxmemory in use above which the receiver answers 503."
-    )
-
-    split_lists = field_validator(
-        "event_secrets", "message_secrets", "entra_app_ids", "webhook_origins", mode="before"
-    )(_split)
-
-    @field_validator("event_secrets", "message_secrets")
-    @classmethod
-    def _are_long(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(secret.get_secret_value()) < SHORTEST_SECRET for secret in secrets):
-            raise ValueError(
-                f"a secret is shorter than {SHORTEST_SECRET} characters; make one with `openssl rand -hex 24`"
-            )
-        return secrets
-
-    @model_validator(mode="after")
-    def _callers_can_be_told_apart(self) -> Self:
-        if self.insecure:
-            if not _is_loopback(self.host):
-                raise ValueError("ATTRIBUTION_INSECURE is for loopback addresses only; set ATTRIBUTION_HOST=127.0.0.1")
-            return self
-        if bool(self.entra_tenant_id) != bool(self.entra_audience):
-            raise ValueError("set both of ATTRIBUTION_ENTRA_TENANT_ID and ATTRIBUTION_ENTRA_AUDIENCE, or neither")
-        if not self.event_secrets and not self.entra_tenant_id:
-            raise ValueError(
-                "anyone could post events: set ATTRIBUTION_EVENT_SECRETS, or ATTRIBUTION_ENTRA_TENANT_ID with"
-                " ATTRIBUTION_ENTRA_AUDIENCE, or, on a loopback address only, ATTRIBUTION_INSECURE=true"
-            )
-        return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class WorkerSettings(CommonSettings):
@@ -369,7 +182,7 @@ class WorkerSettings(CommonSettings):
 
     split_lists = field_validator(
         "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", mode="before"
-    )(_split)
+    )(split)
 
     @field_validator("recipient_key")
     @classmethod
@@ -388,7 +201,7 @@ class WorkerSettings(CommonSettings):
             url = AnyHttpUrl(value.get_secret_value())
         except ValidationError:
             raise ValueError("it is no URL; write https://host/path") from None
-        if url.scheme != "https" and not _is_loopback((url.host or "").strip("[]")):
+        if url.scheme != "https" and not is_loopback((url.host or "").strip("[]")):
             raise ValueError("it must start with https://; http:// is for loopback addresses only")
         return SecretStr(str(url))
 
