@@ -22,6 +22,7 @@ from tests.acceptance.programs import ROOT, Program, free_port
 from tests.acceptance.releases import Traffic, check_out, release_before_the_newest_migration, to
 from tests.tasks.streams import backlog
 from tests.waiting import eventually
+from worker.streams import EVENTS
 
 
 class Release:
@@ -120,7 +121,11 @@ def test_an_upgrade_and_the_way_back_under_traffic_lose_nothing_and_count_nothin
     traffic = Traffic([old.url])
 
     def settled() -> None:
-        eventually(lambda: assert_each_once(empty_database_url, redis_client, traffic), within=60, every=0.2)
+        try:
+            eventually(lambda: assert_each_once(empty_database_url, redis_client, traffic), within=60, every=0.2)
+        except AssertionError as error:
+            logs = [program.log[-3000:] for release in (old, new) for program in release.running.values()]
+            raise AssertionError("\n".join([str(error), str(redis_client.xinfo_groups(EVENTS)), *logs])) from error
 
     with ExitStack() as running:
         running.callback(traffic.close)
