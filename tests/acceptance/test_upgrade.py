@@ -40,7 +40,10 @@ class Release:
             "ATTRIBUTION_MESSAGE_SECRETS": MESSAGE_SECRET,
             "ATTRIBUTION_PORT": str(self._port),
             "ATTRIBUTION_CLAIM_AFTER": "2",
+            # Of its own, as in a container: what is tidied up where others run is not ours to test.
+            "TMPDIR": str(folder / f"temporary-{self._port}"),
         }
+        (folder / f"temporary-{self._port}").mkdir()
         self.running: dict[str, Program] = {}
 
     def run(self, name: str, *options: str) -> Program:
