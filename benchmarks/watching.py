@@ -17,7 +17,7 @@ from benchmarks.load import campaign_events, event_bodies, fill_stream
 from benchmarks.report import Figure, median_of, median_ratio, ratio_at_least
 from benchmarks.servers import connect
 from worker.streams import EVENTS
-from worker.telemetry.metrics import FOLDER
+from worker.telemetry.places import FOLDER
 
 _GOAL: Final = 0.95
 _PER_REQUEST: Final = (1, 50)

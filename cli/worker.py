@@ -19,8 +19,8 @@ def worker(concurrency: int, queues: str, hostname: str) -> None:
 
     It drains the streams, records trackings and retries what is parked. Run as many as you need.
     """
-    from worker.telemetry.metrics import FOLDER
     from worker.telemetry.metrics_server import make_folder
+    from worker.telemetry.places import FOLDER
 
     folder = make_folder()
     if folder is None:

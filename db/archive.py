@@ -1,4 +1,4 @@
-"""The raw archive: the bodies of drained batches, kept as they came for as long as a replay may need them."""
+"""The raw archive: the bodies of drained batches, recipients hidden, kept for as long as a replay may need them."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class TrackedMessage(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """Bytes that could not become an event or a tracking row, kept as they came, with the reason.
+    """Bytes that could not become an event or a tracking row, kept with the reason, and with recipients hidden.
 
     ``content_key`` is a hash of kind and body, so that a redelivery of the same bytes is kept once.
     """

@@ -34,7 +34,7 @@ from worker.errors import AttributionError
 from worker.settings import WorkerSettings
 from worker.stream_consumer import Entry
 from worker.streams import MESSAGES
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 from worker.telemetry.error_tracking import start_error_tracking
 from worker.telemetry.logs import configure_logs
 from worker.telemetry.tracing import start_tracing
@@ -170,7 +170,7 @@ class Drainer:
 def main() -> None:
     """Run one drain process until SIGTERM or SIGINT, or until the process named on the command line is gone."""
     parent = int(sys.argv[1]) if len(sys.argv) > 1 else None
-    metrics.take_place(f"drain-{sys.argv[2] if len(sys.argv) > 2 else os.getpid()}")
+    places.take_place(f"drain-{sys.argv[2] if len(sys.argv) > 2 else os.getpid()}")
     metrics.begin_drain(Key, Reason)
     settings = WorkerSettings.read()
     configure_logs(settings.log_format, settings.log_level)

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 from worker.telemetry.exposition import counted_by_all, outcomes_so_far
 from worker.telemetry.metrics_server import make_folder
 
@@ -63,9 +63,9 @@ def test_many_values_are_observed_like_each_of_them() -> None:
 
 COUNTING = """
 import sys
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 place, times = sys.argv[1], int(sys.argv[2])
-metrics.take_place(place)
+places.take_place(place)
 metrics.MESSAGES.labels("tracked").inc(times)
 metrics.DRAIN_SLOWED.set(times > 5)
 metrics.EVENT_SECONDS.observe_each([0.1] * times)
@@ -76,7 +76,7 @@ from db.models import Key
 from tasks.reasons import Reason
 from worker.app import app
 from worker.streams import EVENTS, MESSAGES
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 metrics.begin_drain(Key, Reason)
 app.loader.import_default_modules()
 for task in [name for name in app.tasks if not name.startswith("celery.")]:
@@ -94,7 +94,7 @@ def count(folder: Path, place: str, times: int) -> None:
     """Have a process of its own count in ``place``."""
     subprocess.run(
         [sys.executable, "-c", COUNTING, place, str(times)],
-        env={"PATH": os.environ["PATH"], metrics.FOLDER: str(folder)},
+        env={"PATH": os.environ["PATH"], places.FOLDER: str(folder)},
         check=True,
         cwd=Path(__file__).parents[2],
     )
@@ -141,7 +141,7 @@ def test_an_answer_is_in_the_text_format(tmp_path: Path) -> None:
 
 FROM_THE_START = """
 from prometheus_client import generate_latest
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 metrics.begin_receiver()
 metrics.begin_drain(["link"], ["not_json"])
 metrics.begin_task("sweep_parked")
@@ -175,16 +175,16 @@ def test_room_is_taken_beforehand_for_twice_what_is_counted_so_that_a_full_disk_
             "PATH": os.environ["PATH"],
             "ATTRIBUTION_DATABASE_URL": "postgresql://127.0.0.1/none",
             "ATTRIBUTION_REDIS_URL": "redis://127.0.0.1:1/0",
-            metrics.FOLDER: str(tmp_path),
+            places.FOLDER: str(tmp_path),
         },
         cwd=Path(__file__).parents[2],
         check=True,
     )
     files = [path.stat() for path in tmp_path.iterdir()]
-    assert {file.st_size for file in files} == {metrics.FILE_BYTES}
-    assert min(file.st_blocks * 512 for file in files) >= metrics.FILE_BYTES
+    assert {file.st_size for file in files} == {places.FILE_BYTES}
+    assert min(file.st_blocks * 512 for file in files) >= places.FILE_BYTES
     used = [int.from_bytes(path.read_bytes()[:4], sys.byteorder) for path in tmp_path.iterdir()]
-    assert 10_000 < max(used) < metrics.FILE_BYTES / 2
+    assert 10_000 < max(used) < places.FILE_BYTES / 2
 
 
 NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
@@ -194,7 +194,7 @@ def test_a_process_that_finds_no_room_counts_nothing_says_so_and_works_on(tmp_pa
     count(tmp_path, "pool-0", 2)
     done = subprocess.run(
         [sys.executable, "-c", f"{NO_ROOM}\n{COUNTING}", "drain-0", "3"],
-        env={"PATH": os.environ["PATH"], metrics.FOLDER: str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PATH": os.environ["PATH"], places.FOLDER: str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         check=True,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -213,8 +213,8 @@ def test_a_folder_that_somebody_has_tidied_away_is_made_anew_by_whoever_takes_a_
 
 HOLDING = """
 import sys
-from worker.telemetry import metrics
-metrics.take_place("drain-0")
+from worker.telemetry import metrics, places
+places.take_place("drain-0")
 print("holding", flush=True)
 sys.stdin.read()
 """
@@ -226,12 +226,12 @@ def test_a_folder_made_anew_is_not_taken_for_one_that_a_killed_worker_has_left(
     folder = tmp_path / "attribution-metrics-anew"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDING],
-        env={"PATH": os.environ["PATH"], metrics.FOLDER: str(folder)},
+        env={"PATH": os.environ["PATH"], places.FOLDER: str(folder)},
         cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    monkeypatch.setenv(metrics.FOLDER, str(tmp_path))
+    monkeypatch.setenv(places.FOLDER, str(tmp_path))
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"holding\n"
@@ -244,14 +244,14 @@ def test_a_folder_made_anew_is_not_taken_for_one_that_a_killed_worker_has_left(
 def test_what_is_told_beside_a_tasks_work_does_not_fail_without_the_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "gone"))
+    monkeypatch.setenv(places.FOLDER, str(tmp_path / "gone"))
     assert outcomes_so_far() == {}
 
 
 def test_workers_that_are_given_one_folder_count_into_their_own_in_it_and_remove_what_a_killed_one_left(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "given"))
+    monkeypatch.setenv(places.FOLDER, str(tmp_path / "given"))
     left = tmp_path / "given" / "attribution-metrics-left"
     left.mkdir(parents=True)
     first, second = make_folder(), make_folder()
@@ -265,6 +265,6 @@ def test_a_worker_that_can_make_no_folder_says_so_and_does_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a file").touch()
-    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "a file" / "folder"))
+    monkeypatch.setenv(places.FOLDER, str(tmp_path / "a file" / "folder"))
     assert make_folder() is None
     assert "metrics are not counted" in caplog.text

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from worker.streams import MEASURED
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 from worker.version import version
 
 #: Seconds that Redis has to tell what was measured. A scrape has ten, usually.
@@ -86,7 +86,7 @@ def counted_by_nobody() -> CollectorRegistry:
 
 def outcomes_so_far() -> dict[str, int]:
     """Return what became of events in all processes of this worker since it started; nothing, if none counts."""
-    folder = os.environ.get(metrics.FOLDER)
+    folder = os.environ.get(places.FOLDER)
     totals: dict[str, int] = {}
     if not folder:
         return totals
@@ -104,7 +104,7 @@ def answer() -> bytes:
 
     If it is one of several behind one port, what all of them have.
     """
-    folder = os.environ.get(metrics.FOLDER)
+    folder = os.environ.get(places.FOLDER)
     if folder:
         return generate_latest(counted_by_all(folder))
     return generate_latest(REGISTRY) + generate_latest(_OF_THIS_PROCESS)

@@ -20,7 +20,7 @@ from prometheus_client import start_http_server
 
 from worker.settings import WorkerSettings
 from worker.telemetry.exposition import Measured, counted_by_all, counted_by_nobody
-from worker.telemetry.metrics import FOLDER
+from worker.telemetry.places import FOLDER
 
 _log = logging.getLogger(__name__)
 

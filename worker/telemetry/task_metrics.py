@@ -8,7 +8,7 @@ from typing import Any
 from billiard import current_process
 from celery import signals
 
-from worker.telemetry import metrics
+from worker.telemetry import metrics, places
 
 _started: dict[str, float] = {}
 
@@ -16,7 +16,7 @@ _started: dict[str, float] = {}
 @signals.worker_process_init.connect
 def take_place_in_pool(**_signal: Any) -> None:
     """Count in the place that this process has in its pool."""
-    metrics.take_place(f"pool-{getattr(current_process(), 'index', 0)}")
+    places.take_place(f"pool-{getattr(current_process(), 'index', 0)}")
 
 
 @signals.task_prerun.connect
