@@ -23,6 +23,16 @@ keep() {
     fi
 }
 
+# What is off while it is empty: its file must be there all the same, and is filled when its value is first given.
+allow() {
+    if [ -n "$2" ] && [ ! -s "$folder/$1" ]; then
+        rm -f "$folder/$1"
+        keep "$1" "$2"
+    elif [ ! -e "$folder/$1" ]; then
+        (umask 222 && : >"$folder/$1")
+    fi
+}
+
 keep postgres_password "$(random)"
 keep attribution_database_url "postgresql://attribution:$(cat "$folder/postgres_password")@postgres:5432/attribution"
 keep redis_password "$(random)"
@@ -33,3 +43,4 @@ keep attribution_message_secrets "$(random)"
 keep attribution_recipient_key "$(random)"
 keep attribution_flower_auth "operator:$(random)"
 keep grafana_password "$(random)"
+allow attribution_sentry_dsn "${ATTRIBUTION_SENTRY_DSN:-}"

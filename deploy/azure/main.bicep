@@ -64,6 +64,25 @@ param recipientKey string
 @secure()
 param flowerAuth string = ''
 
+@description('Where errors and incidents are told: the DSN of a Sentry project. Empty: nowhere.')
+@secure()
+param sentryDsn string = ''
+
+@description('Where traces go, by OTLP over HTTP: http://collector:4318. Empty: none are made.')
+param otlpEndpoint string = ''
+
+@description('Share of requests that are traced.')
+param tracesShare string = '0.01'
+
+// What the site says wins.
+var chosen = union({
+  ATTRIBUTION_SENTRY_ENVIRONMENT: site
+}, empty(otlpEndpoint) ? {} : {
+  OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint
+  OTEL_TRACES_SAMPLER: 'parentbased_traceidratio'
+  OTEL_TRACES_SAMPLER_ARG: tracesShare
+}, settings)
+
 // Without the parameter Celery does not verify the certificate.
 var redisUrl = 'rediss://:${uriComponent(redisPassword)}@${redisAddress}/0?ssl_cert_reqs=required'
 
@@ -107,7 +126,8 @@ module receiver 'modules/receiver.bicep' = {
     pullIdentityId: registry.outputs.pullIdentityId
     registryServer: registry.outputs.server
     image: image
-    settings: settings
+    settings: chosen
+    sentryDsn: sentryDsn
     redisUrl: redisUrl
     eventSecrets: eventSecrets
     messageSecrets: messageSecrets
@@ -123,7 +143,8 @@ module worker 'modules/worker.bicep' = {
     pullIdentityId: registry.outputs.pullIdentityId
     registryServer: registry.outputs.server
     image: image
-    settings: settings
+    settings: chosen
+    sentryDsn: sentryDsn
     maxWorkers: maxWorkers
     databaseUrl: databaseUrl
     redisUrl: redisUrl
@@ -142,7 +163,8 @@ module beat 'modules/beat.bicep' = {
     pullIdentityId: registry.outputs.pullIdentityId
     registryServer: registry.outputs.server
     image: image
-    settings: settings
+    settings: chosen
+    sentryDsn: sentryDsn
     databaseUrl: databaseUrl
     redisUrl: redisUrl
   }

@@ -11,6 +11,7 @@ param redisPassword = readEnvironmentVariable('REDIS_PASSWORD')
 param eventSecrets = readEnvironmentVariable('ATTRIBUTION_EVENT_SECRETS')
 param messageSecrets = readEnvironmentVariable('ATTRIBUTION_MESSAGE_SECRETS')
 param recipientKey = readEnvironmentVariable('ATTRIBUTION_RECIPIENT_KEY')
+param sentryDsn = readEnvironmentVariable('ATTRIBUTION_SENTRY_DSN', '')
 
 // The first deployment is without. Once /readyz answers 200: true.
 param subscribe = false

@@ -14,12 +14,21 @@ from worker.settings import ReceiverSettings, WorkerSettings
 #: Commands that run for as long as they are let, each in a container of its own.
 LONG_RUNNING: Final = ("receiver", "worker", "beat", "flower")
 
+#: Those that tell Sentry and a collector of traces what they do, if they are asked to: docs/sentry.md, docs/tracing.md.
+OBSERVED: Final = ("receiver", "worker", "beat")
+#: What OpenTelemetry reads.
+TRACING: Final = frozenset({"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"})
+#: What they are given besides a secret, whose name is `DSN`.
+OBSERVING: Final = TRACING | {"ATTRIBUTION_SENTRY_ENVIRONMENT"}
+DSN: Final = "ATTRIBUTION_SENTRY_DSN"
+
 
 def settings_of(command: str) -> set[str]:
     """Return the variables that a command of ours reads."""
     read_by = {"receiver": ReceiverSettings}.get(command, WorkerSettings)
     settings = {f"ATTRIBUTION_{field.upper()}" for field in read_by.model_fields} | {"ATTRIBUTION_SECRETS_DIR"}
-    return settings | {FLOWER_AUTH} if command == "flower" else settings
+    also = {FLOWER_AUTH} if command == "flower" else TRACING if command in OBSERVED else set()
+    return settings | also
 
 
 def needed_by(command: str) -> set[str]:

@@ -22,10 +22,11 @@ from tests.deploy.bicep import (
     parameters,
     parsed,
     resources,
+    secrets_of,
     words,
 )
 from tests.deploy.compose import ROOT
-from tests.deploy.expected import LONG_RUNNING, needed_by, receivers_routes, seconds_to_end, settings_of
+from tests.deploy.expected import LONG_RUNNING, OBSERVED, needed_by, receivers_routes, seconds_to_end, settings_of
 from worker.settings import ReceiverSettings, WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
 from worker.streams import EVENTS, GROUP, MESSAGES
@@ -34,10 +35,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 APPS = resources("Microsoft.App/containerApps")
 JOBS = resources("Microsoft.App/jobs")
 #: Of what a name tells that its value opens something. A receiver's URL does not.
-OPENS = re.compile(r"password|secrets?$|secret|(database|redis)Url|auth$|key$", re.IGNORECASE)
+OPENS = re.compile(r"password|secrets?$|secret|(database|redis)Url|auth$|key$|dsn$", re.IGNORECASE)
 #: Lines in which a secret may stand: it is declared, made, passed on, kept, hashed, or sent.
 SECRETS_GO = re.compile(
-    r"param |var redisUrl = |    \w+: |          value: | {14}value: (?:uniqueString\(|deliverySecret$)"
+    r"param |var redisUrl = |var sentry\w+ = empty\(|    \w+: |          value: "
+    r"| {14}value: (?:uniqueString\(|deliverySecret$)"
 )
 #: A variable that only makes a changed secret take effect.
 HASH = "SECRETS_HASH"
@@ -103,7 +105,7 @@ def test_each_container_runs_a_command_with_settings_that_it_reads(name: str) ->
     given = environment_of(container)
     assert needed_by(name) <= set(given)
     assert set(given) - {HASH} <= settings_of(name)
-    secrets = {secret["name"]: secret["value"] for secret in app["properties"]["configuration"]["secrets"]}
+    secrets = secrets_of(app)
     used = {each["secretRef"] for each in given.values() if "secretRef" in each}
     assert used <= set(secrets)
     assert {each["name"] for each in given.values() if OPENS.search(each["name"].replace("_", ""))} - {HASH} == {
@@ -115,7 +117,7 @@ def test_each_container_runs_a_command_with_settings_that_it_reads(name: str) ->
 def test_a_secret_that_changes_takes_effect(name: str) -> None:
     """Azure makes a new revision of a changed template, and of a changed secret alone none."""
     app = APPS[name]
-    secrets = {secret["value"] for secret in app["properties"]["configuration"]["secrets"]}
+    secrets = set(secrets_of(app).values()) | ({"sentryDsn"} if name in OBSERVED else set())
     hashed = set(words(environment_of(container_of(app))[HASH]["value"]))
     assert secrets - {"redisPassword"} <= hashed  # which is a part of redisUrl
 
@@ -240,7 +242,8 @@ def test_a_site_gives_what_is_asked_and_no_secret(site: str) -> None:
     for name, value in given.items():
         if is_secure(declared[name]):
             assert re.fullmatch(
-                r"readEnvironmentVariable\('\w+'\)|az\.getSecret\('[\w-]+', '[\w-]+', '[\w-]+', '[\w-]+'\)", value
+                r"readEnvironmentVariable\('\w+'(, '')?\)|az\.getSecret\('[\w-]+', '[\w-]+', '[\w-]+', '[\w-]+'\)",
+                value,
             )
         else:
             assert "readEnvironmentVariable" not in value

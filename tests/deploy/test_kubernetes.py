@@ -11,7 +11,7 @@ import yaml
 
 from cli.main import COMMANDS
 from tests.deploy.compose import ROOT, SERVICES, memory_limit
-from tests.deploy.expected import LONG_RUNNING, needed_by, receivers_routes, seconds_to_end, settings_of
+from tests.deploy.expected import LONG_RUNNING, OBSERVING, needed_by, receivers_routes, seconds_to_end, settings_of
 from worker.settings import WorkerSettings
 from worker.streams import EVENTS, MESSAGES
 
@@ -103,15 +103,26 @@ def test_each_container_runs_a_command_with_settings_that_it_reads(name: str) ->
 
 
 def secrets_of(name: str) -> dict[str, Any]:
-    (volume,) = (each["secret"] for each in PODS[name]["spec"]["volumes"] if "secret" in each)
-    found: dict[str, Any] = volume
-    return found
+    """Return the secrets that a pod must have, and under ``may`` the names of those that it has if they are there."""
+    (volume,) = (each for each in PODS[name]["spec"]["volumes"] if each["name"] == "secrets")
+    if "secret" in volume:
+        return {**volume["secret"], "may": set()}
+    must, may = (source["secret"] for source in volume["projected"]["sources"])
+    assert (must["name"], "optional" in must) == (may["name"], False)
+    assert may["optional"] is True
+    assert all(item["key"] == item["path"] for item in may["items"])
+    return {
+        "secretName": must["name"],
+        "defaultMode": volume["projected"]["defaultMode"],
+        "items": must["items"],
+        "may": {item["key"] for item in may["items"]},
+    }
 
 
 def test_each_secret_is_asked_for_without_a_value_and_goes_to_the_same_as_in_compose() -> None:
     (secret,) = of_kind("Secret").values()
     assert set(secret["stringData"].values()) == {""}
-    given = {name: {item["key"] for item in secrets_of(name)["items"]} for name in WORKLOADS}
+    given = {name: {item["key"] for item in secrets_of(name)["items"]} | secrets_of(name)["may"] for name in WORKLOADS}
     assert set(secret["stringData"]) == set().union(*given.values())
     assert given == {name: {each.upper() for each in SERVICES[name]["secrets"]} for name in WORKLOADS}
     assert {secrets_of(name)["secretName"] for name in WORKLOADS} == {secret["metadata"]["name"]}
@@ -121,7 +132,7 @@ def test_settings_for_all_are_settings_of_all() -> None:
     (generated,) = KUSTOMIZATION["configMapGenerator"]
     literals = {literal.partition("=")[0] for literal in generated["literals"]}
     for name in DEPLOYMENTS:
-        assert literals <= settings_of(name)
+        assert literals - OBSERVING <= settings_of(name)  # who tells nobody what it does passes those over
         assert container_of(name)["envFrom"] == [{"configMapRef": {"name": generated["name"]}}]
 
 

@@ -13,6 +13,25 @@ param databaseUrl string
 @secure()
 param redisUrl string
 
+@description('Empty: Sentry is told nothing.')
+@secure()
+param sentryDsn string
+
+// Azure refuses a secret without a value.
+var sentrySecrets = empty(sentryDsn) ? [] : [
+  {
+    name: 'sentry-dsn'
+    value: sentryDsn
+  }
+]
+
+var sentryVariables = empty(sentryDsn) ? [] : [
+  {
+    name: 'ATTRIBUTION_SENTRY_DSN'
+    secretRef: 'sentry-dsn'
+  }
+]
+
 var chosen = [for setting in items(settings): {
   name: setting.key
   value: setting.value
@@ -38,7 +57,7 @@ resource beat 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: [
+      secrets: concat([
         {
           name: 'database-url'
           value: databaseUrl
@@ -47,7 +66,7 @@ resource beat 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'redis-url'
           value: redisUrl
         }
-      ]
+      ], sentrySecrets)
     }
     template: {
       containers: [
@@ -68,9 +87,9 @@ resource beat 'Microsoft.App/containerApps@2025-01-01' = {
             }
             {
               name: 'SECRETS_HASH'
-              value: uniqueString(databaseUrl, redisUrl)
+              value: uniqueString(databaseUrl, redisUrl, sentryDsn)
             }
-          ], chosen)
+          ], sentryVariables, chosen)
           resources: {
             cpu: json('0.25')
             memory: '0.5Gi'

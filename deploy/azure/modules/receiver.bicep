@@ -16,6 +16,25 @@ param eventSecrets string
 @secure()
 param messageSecrets string
 
+@description('Empty: Sentry is told nothing.')
+@secure()
+param sentryDsn string
+
+// Azure refuses a secret without a value.
+var sentrySecrets = empty(sentryDsn) ? [] : [
+  {
+    name: 'sentry-dsn'
+    value: sentryDsn
+  }
+]
+
+var sentryVariables = empty(sentryDsn) ? [] : [
+  {
+    name: 'ATTRIBUTION_SENTRY_DSN'
+    secretRef: 'sentry-dsn'
+  }
+]
+
 var chosen = [for setting in items(settings): {
   name: setting.key
   value: setting.value
@@ -41,7 +60,7 @@ resource receiver 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: [
+      secrets: concat([
         {
           name: 'redis-url'
           value: redisUrl
@@ -54,7 +73,7 @@ resource receiver 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'message-secrets'
           value: messageSecrets
         }
-      ]
+      ], sentrySecrets)
       ingress: {
         external: true
         targetPort: 8080
@@ -96,9 +115,9 @@ resource receiver 'Microsoft.App/containerApps@2025-01-01' = {
             {
               // A changed secret alone makes no new revision, and what runs would go on with the old one.
               name: 'SECRETS_HASH'
-              value: uniqueString(redisUrl, eventSecrets, messageSecrets)
+              value: uniqueString(redisUrl, eventSecrets, messageSecrets, sentryDsn)
             }
-          ], chosen)
+          ], sentryVariables, chosen)
           resources: {
             cpu: json('0.5')
             memory: '1Gi'

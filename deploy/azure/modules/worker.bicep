@@ -21,6 +21,25 @@ param redisPassword string
 @secure()
 param recipientKey string
 
+@description('Empty: Sentry is told nothing.')
+@secure()
+param sentryDsn string
+
+// Azure refuses a secret without a value.
+var sentrySecrets = empty(sentryDsn) ? [] : [
+  {
+    name: 'sentry-dsn'
+    value: sentryDsn
+  }
+]
+
+var sentryVariables = empty(sentryDsn) ? [] : [
+  {
+    name: 'ATTRIBUTION_SENTRY_DSN'
+    secretRef: 'sentry-dsn'
+  }
+]
+
 var chosen = [for setting in items(settings): {
   name: setting.key
   value: setting.value
@@ -46,7 +65,7 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: [
+      secrets: concat([
         {
           name: 'database-url'
           value: databaseUrl
@@ -63,7 +82,7 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'recipient-key'
           value: recipientKey
         }
-      ]
+      ], sentrySecrets)
     }
     template: {
       // The longest task, then the drain's last batch.
@@ -95,9 +114,9 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
             {
               // A changed secret alone makes no new revision, and what runs would go on with the old one.
               name: 'SECRETS_HASH'
-              value: uniqueString(databaseUrl, redisUrl, recipientKey)
+              value: uniqueString(databaseUrl, redisUrl, recipientKey, sentryDsn)
             }
-          ], chosen)
+          ], sentryVariables, chosen)
           resources: {
             cpu: json('1.0')
             memory: '2Gi'
