@@ -70,15 +70,18 @@ class Erasure:
     unreadable: list[int] = field(default_factory=list)
 
 
-def erase(search: Search, erasure: Erasure) -> Iterator[int]:
+def erase(search: Search, erasure: Erasure, *, going_on: bool = False) -> Iterator[int]:
     """Erase whoever ``search`` looks for, adding to ``erasure``; yield as `Search.run` does.
 
-    Interrupted at any point, it may be run again, and does the rest.
+    Interrupted at any point, it may be run again, and does the rest. ``going_on``: it does; what was under way when
+    it was interrupted may be still, and to find nothing means nothing before it has ended.
 
     Raises:
         StillOpen, StillComing: what was found is erased, and something may be left.
         sqlalchemy.exc.SQLAlchemyError: PostgreSQL did not get well in time.
     """
+    if going_on:
+        _wait_for_older(search.engine)
     for _ in range(ROUNDS):
         found = Found()
         yield from search.run(found)

@@ -19,6 +19,7 @@ from tests.privacy.test_erasure import ADA, BOB, attribution, erase
 from tests.tasks.payloads import body_of, engagement
 from tests.tasks.streams import push_events
 
+RUNS = "SELECT state, parameters, summary ->> 'left' AS left FROM attribution_runs WHERE kind = 'erase' ORDER BY id"
 STEPS = ["remember_erased", "_rewrite", "strike_texts", "shorten_webhooks", "remove", "remove_people", "_count_anew"]
 
 
@@ -48,6 +49,8 @@ def test_interrupted_anywhere_it_finds_the_rest_when_it_is_run_again(
     attribution("erase", "--yes", "--subscriber", str(ADA), "--recipient", f"reader{ADA}@example.net")
     assert site.traces(ADA) == []
     assert {table for table, _ in site.traces(BOB)} == theirs
+    ((state, parameters, left),) = site.run(RUNS)  # one run, gone on with
+    assert (state, parameters, left) == ("finished", {}, None)
 
 
 def while_it_works(monkeypatch: pytest.MonkeyPatch, step: str, meanwhile: Callable[[], None]) -> None:
