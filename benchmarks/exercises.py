@@ -126,7 +126,8 @@ def _sweep(conn: Connection) -> None:
 
 
 def _look_into_the_park(conn: Connection) -> None:
-    parking.count_waiting(conn)
+    parking.count_parked(conn)
+    parking.count_expired(conn)
     for table in parking.EVENT_TABLES:
         for state in (State.PARKED, State.EXPIRED):
             parking.list_waiting(conn, table, state=state, limit=50)

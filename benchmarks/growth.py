@@ -29,7 +29,7 @@ from benchmarks.seeds import CAMPAIGN_MESSAGES, EVENTS_PER_MESSAGE, WAITING, gro
 from benchmarks.servers import Lost, connect, expect
 from db.counting import count_changes
 from db.engine import create_engine
-from db.parking import count_waiting, sweep
+from db.parking import count_expired, count_parked, sweep
 from db.reporting import campaign_stats, read_only, stream_events
 from worker.streams import EVENTS, MESSAGES
 
@@ -220,7 +220,8 @@ def _ask(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         read_only(conn)
         campaign_stats(conn)
-        count_waiting(conn)
+        count_parked(conn)
+        count_expired(conn)
 
 
 def _look_up(engine: sa.Engine, store: _Store) -> None:

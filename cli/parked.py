@@ -9,6 +9,8 @@ import click
 #: Most events listed, unless --limit says otherwise: all of them, and those that are not worth waiting for.
 _MANY: Final = 50
 _FEW: Final = 10
+#: Most that may be asked for.
+_MOST: Final = 100_000
 
 
 @click.group(invoke_without_command=True)
@@ -16,7 +18,7 @@ _FEW: Final = 10
 @click.option("--forecast", is_flag=True, help="Tell how many will be matched and when, from waits of the past.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 100_000),
+    type=click.IntRange(1, _MOST),
     help="Most events shown, the oldest ones.  [default: 50; 10 with --forecast]",
 )
 @click.pass_context
@@ -90,22 +92,28 @@ def _list(*, expired: bool, limit: int) -> None:
     from cli.formats import console
     from cli.parked_view import ago, show_events
     from db.models import State
-    from db.parking import EVENT_TABLES, count_waiting, list_waiting
+    from db.parking import EVENT_TABLES, Expired, count_expired, count_parked, list_waiting
 
     state = State.EXPIRED if expired else State.PARKED
     with connected() as conn:
-        waiting = count_waiting(conn)
+        waiting, given_up = count_parked(conn), count_expired(conn)
         rows = [(table, row) for table in EVENT_TABLES for row in list_waiting(conn, table, state=state, limit=limit)]
-    total = waiting.expired if expired else waiting.parked
+    total = given_up if expired else Expired(waiting.events)
     screen = console()
     show_events(screen, rows, limit)
     shown = min(len(rows), limit)
+    if shown == total.events:
+        more = ""
+    elif total.events <= _MOST:
+        more = f"; --limit {total.events} shows all"
+    else:
+        more = f"; --limit {_MOST} shows more" if shown < _MOST else ""
     screen.print(
-        (f"{shown:,} of {total:,}" if shown < total else f"{total:,}")
+        (f"{shown:,} of {total}" if shown < total.events else f"{total}")
         + f" {'expired' if expired else 'parked'}"
-        + (f"; --limit {total} shows all" if shown < total else "")
-        + (f"; the oldest since {ago(waiting.oldest_parked_at)}" if waiting.oldest_parked_at and not expired else "")
-        + (f"; {waiting.expired:,} expired (--expired)" if waiting.expired and not expired else "")
+        + more
+        + (f"; the oldest since {ago(waiting.oldest_at)}" if waiting.oldest_at and not expired else "")
+        + (f"; {given_up} expired (--expired)" if given_up.events and not expired else "")
         + ".",
         soft_wrap=True,
     )

@@ -46,13 +46,13 @@ def stats(campaigns: tuple[int, ...], since: datetime | None, output_format: str
     docs/results.md says what each column counts.
     """
     from cli.database import connected
-    from db.parking import count_waiting
+    from db.parking import count_expired, count_parked
     from db.reporting import campaign_stats, read_only
 
     with connected() as conn:
         read_only(conn)
         rows = campaign_stats(conn, campaigns=campaigns or None, since=since)
-        waiting = count_waiting(conn)
+        parked, expired = count_parked(conn), count_expired(conn)
     for missing in sorted({*campaigns} - {row.campaign_id for row in rows}):
         click.echo(f"Campaign {missing}: no message and no event{' since then' if since else ''}.", err=True)
     if output_format == "csv":
@@ -63,18 +63,19 @@ def stats(campaigns: tuple[int, ...], since: datetime | None, output_format: str
                 "since": since,
                 "campaigns": [row._asdict() for row in rows],
                 "waiting": {
-                    "parked": waiting.parked,
-                    "expired": waiting.expired,
-                    "oldest_parked_at": waiting.oldest_parked_at,
+                    "parked": parked.events,
+                    "expired": expired.events,
+                    "expired_is_exact": expired.exact,
+                    "oldest_parked_at": parked.oldest_at,
                 },
             }
         )
     else:
         _show(rows)
         console().print(
-            f"Waiting now, of whatever campaign: {waiting.parked:,} parked"
-            + (f" (the oldest since {minute(waiting.oldest_parked_at)})" if waiting.oldest_parked_at else "")
-            + f", {waiting.expired:,} expired."
+            f"Waiting now, of whatever campaign: {parked.events:,} parked"
+            + (f" (the oldest since {minute(parked.oldest_at)})" if parked.oldest_at else "")
+            + f", {expired} expired."
         )
 
 

@@ -21,6 +21,9 @@ DELIVERIES = "azure_delivery_events"
 #: The two event tables. Always in this order, so that transactions lock their rows in one order.
 EVENT_TABLES = (DELIVERIES, "azure_engagement_events")
 
+#: Most expired events of each kind that are counted: some tenths of a second's work, however many there are.
+MOST_EXPIRED = 1_000_000
+
 #: Whether what a message is tracked for (``t``) is still in listmonk's database.
 _CAMPAIGN_EXISTS = "EXISTS (SELECT FROM campaigns AS c WHERE c.id = t.campaign_id)"
 _SUBSCRIBER_EXISTS = "(t.subscriber_id IS NULL OR EXISTS (SELECT FROM subscribers AS s WHERE s.id = t.subscriber_id))"
@@ -68,12 +71,23 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many events wait, and since when the oldest does."""
+class Parked:
+    """How many events are parked, exactly, and since when the oldest is."""
 
-    parked: int
-    expired: int
-    oldest_parked_at: datetime | None
+    events: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """How many events have expired; if not ``exact``, there are more."""
+
+    events: int
+    exact: bool = True
+
+    def __str__(self) -> str:
+        """Say the number for people."""
+        return f"{self.events:,}" if self.exact else f"more than {self.events:,}"
 
 
 def release(conn: Connection, ids: MessageIds, results: Results | None = None, *, limit: int | None = None) -> Released:
@@ -164,11 +178,16 @@ def _pairs(reports: Iterable[Row[Any]]) -> list[tuple[str, UUID]]:
     ]
 
 
-def count_waiting(conn: Connection) -> Waiting:
-    """Count the events that wait, in both tables."""
-    rows = [conn.execute(_QUERIES[table]["count_waiting"]).one() for table in EVENT_TABLES]
-    oldest = [row.oldest_parked_at for row in rows if row.oldest_parked_at]
-    return Waiting(sum(row.parked for row in rows), sum(row.expired for row in rows), min(oldest, default=None))
+def count_parked(conn: Connection) -> Parked:
+    """Count the events that are parked, in both tables, in a time that does not depend on how many have expired."""
+    rows = [conn.execute(_QUERIES[table]["count_parked"]).one() for table in EVENT_TABLES]
+    return Parked(sum(row.events for row in rows), min((row.oldest_at for row in rows if row.oldest_at), default=None))
+
+
+def count_expired(conn: Connection, *, most: int = MOST_EXPIRED) -> Expired:
+    """Count the events that have expired, in both tables, in each up to ``most``, and tell whether there are more."""
+    found = [conn.execute(_QUERIES[table]["count_expired"], {"most": most + 1}).scalar_one() for table in EVENT_TABLES]
+    return Expired(sum(min(events, most) for events in found), exact=max(found) <= most)
 
 
 def list_waiting(conn: Connection, table: str, *, state: State, limit: int, after: int = 0) -> Sequence[Row[Any]]:

@@ -15,7 +15,7 @@ from db.allowance import allow_time
 from db.drift import read_alarms
 from db.forecast import read_waits
 from db.outbox import count_unsent, count_webhooks
-from db.parking import EVENT_TABLES, count_waiting
+from db.parking import EVENT_TABLES, count_expired, count_parked
 from db.reporting import measure_accuracy
 from tasks.context import Context, context
 from tasks.population_alert import report_population
@@ -66,7 +66,8 @@ def take_measures(ctx: Context) -> Measured:
         return _expected(conn, settings.park_deadline + settings.park_schedule[-1])
 
     until = time.monotonic() + LONGEST_RUN.total_seconds()
-    for take in (_clock, _waiting, expectation, _population, _proof, _incidents, _outbox, _archive, _acts):
+    watched = (_clock, _parked, _overdue, _population, _proof, _incidents, _outbox, _archive)  # by alerts
+    for take in (*watched, expectation, _acts, _expired):
         if time.monotonic() >= until:
             _log.warning("PostgreSQL is slow, or away; from %s on nothing was measured", take.__name__.strip("_"))
             break
@@ -95,14 +96,17 @@ def _clock(conn: Connection) -> Measured:
     return {metrics.MEASURED_AT: _one(measuring.now(conn))}
 
 
-def _waiting(conn: Connection) -> Measured:
-    waiting = count_waiting(conn)
-    return {
-        metrics.PARKED: _one(waiting.parked),
-        metrics.PARKED_AGE: _age(conn, waiting.oldest_parked_at),
-        metrics.OVERDUE: _one(measuring.count_overdue(conn, LATE)),
-        metrics.EXPIRED: _one(waiting.expired),
-    }
+def _parked(conn: Connection) -> Measured:
+    parked = count_parked(conn)
+    return {metrics.PARKED: _one(parked.events), metrics.PARKED_AGE: _age(conn, parked.oldest_at)}
+
+
+def _overdue(conn: Connection) -> Measured:
+    return {metrics.OVERDUE: _one(measuring.count_overdue(conn, LATE))}
+
+
+def _expired(conn: Connection) -> Measured:
+    return {metrics.EXPIRED: _one(count_expired(conn).events)}
 
 
 def _expected(conn: Connection, deadline: timedelta) -> Measured:

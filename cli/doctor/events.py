@@ -16,7 +16,7 @@ from cli.untaken import count_untaken
 from db.checkup import last_push, open_alarms, quarantined_since, trackings_since
 from db.drift import add_up
 from db.outbox import count_unsent, count_webhooks
-from db.parking import count_waiting
+from db.parking import count_parked
 from worker.streams import EVENTS
 
 subject: Final = Subject("events", "Events")
@@ -93,11 +93,10 @@ def _appended(installation: Installation) -> datetime | None:
 def parked(installation: Installation) -> Iterator[Finding]:
     """Look at the age of the oldest parked event."""
     with installation.engine.connect() as conn:
-        waiting = count_waiting(conn)
-    oldest = waiting.oldest_parked_at
-    if not oldest or (age := datetime.now(UTC) - oldest) <= _LONG_PARKED:
+        found = count_parked(conn)
+    if not found.oldest_at or (age := datetime.now(UTC) - found.oldest_at) <= _LONG_PARKED:
         return
-    parked = f"{waiting.parked:,} event{'s are' if waiting.parked != 1 else ' is'} parked, the oldest for {_ago(age)}"
+    parked = f"{found.events:,} event{'s are' if found.events != 1 else ' is'} parked, the oldest for {_ago(age)}"
     untaken = _untaken(installation)
     if any(untaken.values()):
         counts = " and ".join(f"{count:,} in {name}" for name, count in untaken.items() if count)

@@ -133,12 +133,14 @@ SELECT e.id, e.event_id, e.state, e.internet_message_id, e.azure_message_id, e.r
   JOIN {events} AS e USING (id)
  ORDER BY id;
 
--- name: count_waiting
-SELECT count(*) FILTER (WHERE state = 'parked') AS parked,
-       count(*) FILTER (WHERE state = 'expired') AS expired,
-       min(created_at) FILTER (WHERE state = 'parked') AS oldest_parked_at
-  FROM {events}
- WHERE state <> 'attributed';
+-- name: count_parked
+-- Of what has expired, which may be millions, nothing is read: what is parked stands together in the index {events}_unsettled.
+SELECT count(*) AS events, min(created_at) AS oldest_at FROM {events} WHERE state <> 'attributed' AND state = 'parked';
+
+-- name: count_expired
+-- No more than :most, for there may be millions, which are counted every few seconds.
+SELECT count(*) AS events
+  FROM (SELECT FROM {events} WHERE state <> 'attributed' AND state = 'expired' LIMIT :most) AS counted;
 
 -- name: retry_now
 -- Make waiting events due at once. An expired one is parked again for this one attempt: it is past its deadline, so the

@@ -9,7 +9,19 @@ import pytest
 from sqlalchemy import Engine, text
 
 from db.models import MessageIds, State
-from db.parking import Released, Swept, Waiting, count_waiting, expire_now, list_waiting, release, retry_now, sweep
+from db.parking import (
+    Expired,
+    Parked,
+    Released,
+    Swept,
+    count_expired,
+    count_parked,
+    expire_now,
+    list_waiting,
+    release,
+    retry_now,
+    sweep,
+)
 from db.tracking import message_ids, track_messages
 from tests.db.rows import click, message, record, release_in_new_transaction, report, stored
 
@@ -96,7 +108,7 @@ def test_past_the_deadline_an_event_expires_with_the_reason_and_its_message_revi
     park(engine, "e1")
     assert swept(engine, deadline=timedelta(0)) == Swept(expired=1)
     with engine.begin() as conn:
-        assert count_waiting(conn) == Waiting(parked=0, expired=1, oldest_parked_at=None)
+        assert (count_parked(conn), count_expired(conn)) == (Parked(0, oldest_at=None), Expired(1))
         (row,) = list_waiting(conn, "azure_engagement_events", state=State.EXPIRED, limit=5)
         assert (row.expired_reason, row.next_attempt_at) == ("deadline", None)
         track_messages(conn, [message("<e1@example.com>")])
@@ -137,7 +149,7 @@ def test_an_operator_acts_on_one_on_those_of_a_message_or_on_all(engine: Engine)
     with engine.begin() as conn:
         assert expire_now(conn, event_ids=["e1", "no such event"], internet_message_id=None) == 1
         assert expire_now(conn, event_ids=None, internet_message_id="<e2@example.com>") == 2
-        assert count_waiting(conn).expired == 3
+        assert count_expired(conn).events == 3
         (reason,) = conn.execute(
             text("SELECT DISTINCT expired_reason FROM azure_engagement_events WHERE state = 'expired'")
         ).scalars()
@@ -201,8 +213,17 @@ def test_what_waits_is_listed_with_its_bookkeeping(engine: Engine) -> None:
         assert first.next_attempt_at > first.created_at
         (rest,) = list_waiting(conn, "azure_engagement_events", state=State.PARKED, limit=10, after=first.id)
         assert rest.event_id == second.event_id
-        waiting = count_waiting(conn)
-    assert waiting == Waiting(parked=2, expired=0, oldest_parked_at=first.created_at)
+        assert (count_parked(conn), count_expired(conn)) == (Parked(2, first.created_at), Expired(0))
+
+
+def test_of_many_that_have_expired_it_is_said_that_there_are_more(engine: Engine) -> None:
+    park(engine, "e1", "e2", "e3")
+    with engine.begin() as conn:
+        expire_now(conn, event_ids=None, internet_message_id=None)
+        assert count_expired(conn, most=3) == Expired(3)
+        assert str(count_expired(conn, most=3)) == "3"
+        assert count_expired(conn, most=2) == Expired(2, exact=False)
+        assert str(count_expired(conn, most=2)) == "more than 2"
 
 
 def test_an_event_whose_message_is_tracked_is_not_given_up_for_nobody_would_revive_it(engine: Engine) -> None:

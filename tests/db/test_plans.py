@@ -13,6 +13,7 @@ from benchmarks.plans import SMALL, Plans, read_whole, table_rows
 from benchmarks.seeds import grow_store, seed_parked, settle
 from db.counting import count_changes
 from db.engine import create_engine
+from db.parking import count_expired, count_parked
 from tests.databases import DatabaseServer
 
 #: More than enough for the planner to know better than to read them.
@@ -123,6 +124,23 @@ def test_no_table_that_grows_is_read_whole_to(name: str, plans: tuple[Engine, Pl
     assert found.scans
     whole = {(scan.query, scan.table): scan for scan in read_whole(found.of_tables(rows), rows)}
     assert not whole.keys() - READ_WHOLE, whole
+
+
+def test_counting_what_is_parked_reads_nothing_that_has_expired(plans: tuple[Engine, Plans]) -> None:
+    engine, found = plans
+    found.scans.clear()
+    with engine.connect() as conn:
+        parked = count_parked(conn).events
+        assert count_expired(conn).events > 100
+    assert sum(scan.rows for scan in found.scans if scan.query == "count_parked") == parked > 1000
+
+
+def test_of_what_has_expired_no_more_is_read_than_is_counted(plans: tuple[Engine, Plans]) -> None:
+    engine, found = plans
+    found.scans.clear()
+    with engine.connect() as conn:
+        assert not count_expired(conn, most=100).exact
+    assert sum(scan.rows for scan in found.scans) <= 2 * 101
 
 
 def test_a_statement_that_reads_a_table_whole_is_noticed(plans: tuple[Engine, Plans], rows: dict[str, int]) -> None:

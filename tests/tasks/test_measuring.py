@@ -160,6 +160,24 @@ def test_what_postgresql_cannot_tell_is_missing_and_the_rest_is_told(
     assert "outbox could not be measured (ProgrammingError)" in caplog.text
 
 
+def test_what_has_expired_may_be_too_much_to_be_counted_and_all_else_is_told(
+    ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push_events(redis_client, body_of(engagement()))
+    drain(ctx)
+
+    def take_too_long(conn: Connection) -> None:
+        conn.execute(text("SELECT pg_sleep(20)"))
+
+    monkeypatch.setattr(measuring, "LONGEST_STATEMENT", timedelta(milliseconds=500))
+    monkeypatch.setattr(measuring, "count_expired", take_too_long)
+    take_measures(ctx)
+    missing = {measure.name for measure in metrics.MEASURED} - told(ctx).keys()
+    assert metrics.EXPIRED.name in missing
+    assert missing.isdisjoint({metrics.PARKED.name, metrics.PARKED_AGE.name, metrics.OVERDUE.name})
+    assert value(ctx, metrics.PARKED) == 1
+
+
 def test_a_postgresql_that_is_slow_is_asked_for_a_few_seconds_and_not_at_every_question(
     ctx: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,13 +190,13 @@ def test_a_postgresql_that_is_slow_is_asked_for_a_few_seconds_and_not_at_every_q
 
     monkeypatch.setattr(measuring, "LONGEST_STATEMENT", timedelta(milliseconds=200))
     monkeypatch.setattr(measuring, "LONGEST_RUN", timedelta(milliseconds=300))
-    monkeypatch.setattr(measuring, "_waiting", take_too_long)
+    monkeypatch.setattr(measuring, "_parked", take_too_long)
     monkeypatch.setattr(measuring, "_population", take_too_long)
     monkeypatch.setattr(measuring, "_expected", lambda conn, _deadline: take_too_long(conn))
     with caplog.at_level(logging.WARNING):
         take_measures(ctx)
     assert len(asked) == 2
-    assert "PostgreSQL is slow, or away; from take_too_long on nothing was measured" in caplog.text
+    assert "PostgreSQL is slow, or away; from proof on nothing was measured" in caplog.text
     measured = told(ctx)
     assert metrics.PARKED.name not in measured
     assert {metrics.MEASURED_AT.name, metrics.QUEUED.name} <= measured.keys()  # it does answer

@@ -231,7 +231,10 @@ PARKED_EXPECTED = Measure(
     "Parked events by what the waits of the past let expect: matched soon, matched later, never; or unknown.",
     ("expected",),
 )
-EXPIRED = Measure("attribution_expired_events", "Events whose message did not turn up in time.")
+EXPIRED = Measure(
+    "attribution_expired_events",
+    "Events whose message did not turn up in time; of each kind no more than a million are counted.",
+)
 PENDING = Measure(
     "attribution_pending_entries", "Entries of a stream that were read and not acknowledged yet.", ("stream",)
 )

@@ -31,7 +31,7 @@ def test_stats_of_an_empty_database_says_so_by_zeros_not_by_a_failure(empty: Eng
     assert json.loads(attribution("stats", "--format", "json").stdout) == {
         "since": None,
         "campaigns": [],
-        "waiting": {"parked": 0, "expired": 0, "oldest_parked_at": None},
+        "waiting": {"parked": 0, "expired": 0, "expired_is_exact": True, "oldest_parked_at": None},
     }
     assert attribution("stats", "--format", "csv").stdout == ",".join(stats.COLUMNS) + "\n"
 
@@ -58,7 +58,12 @@ def test_stats_as_json_is_one_document_with_instants_in_utc(engine: Engine) -> N
         }
     ]
     assert tuple(document["campaigns"][0]) == stats.COLUMNS
-    assert document["waiting"] == {"parked": 1, "expired": 0, "oldest_parked_at": z(NOW)}
+    assert document["waiting"] == {
+        "parked": 1,
+        "expired": 0,
+        "expired_is_exact": True,
+        "oldest_parked_at": z(NOW),
+    }
 
 
 def test_stats_as_csv_has_the_same_numbers_and_nothing_where_json_has_null(engine: Engine) -> None:
