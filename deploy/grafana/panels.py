@@ -174,7 +174,8 @@ def panel_json(panel: Panel, runbook: dict[str, str]) -> Json:
 
 
 def _target(panel: Panel, number: int, query: Query) -> Json:
-    at_once = panel.kind in ("table", "bargauge")
+    # As it is now, or nothing: a range would show the last value of the page's hours, green, when the series has ended.
+    at_once = panel.kind in ("stat", "table", "bargauge")
     return {
         "refId": chr(ord("A") + number),
         "datasource": DATASOURCE,
@@ -248,7 +249,7 @@ _OPTIONS: Final[dict[Kind, Json]] = {
         "tooltip": {"mode": "single", "yHistogram": False},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
     },
-    "table": {"cellHeight": "sm", "showHeader": True, "footer": {"show": False, "reducer": ["sum"], "fields": ""}},
+    "table": {"cellHeight": "sm", "showHeader": True},
     "bargauge": {
         "displayMode": "basic",
         "minVizHeight": 16,

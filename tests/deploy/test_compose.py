@@ -311,6 +311,8 @@ def test_grafana_finds_prometheus_and_its_dashboards() -> None:
         "datasources"
     ]
     assert source["url"] == "http://prometheus:9090"
+    # Of it Grafana makes $__rate_interval: with a shorter one rates would have gaps.
+    assert source["jsonData"]["timeInterval"] == prometheus()["global"]["scrape_interval"]
     (provider,) = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/attribution.yml").read_text())[
         "providers"
     ]

@@ -53,6 +53,18 @@ def test_a_panel_asks_a_question_and_says_what_to_do(panel: Panel) -> None:
     assert set(panel.alerts) <= ALERTS
 
 
+def test_a_number_is_as_it_is_now_and_none_when_its_series_has_ended() -> None:
+    asked = [
+        target
+        for uid in BY_UID
+        for panel in written(uid)["panels"]
+        if panel["type"] in ("stat", "table", "bargauge")
+        for target in panel["targets"]
+    ]
+    assert asked
+    assert all(target["instant"] and not target["range"] for target in asked)
+
+
 @pytest.mark.parametrize("expression", sorted(EXPRESSIONS))
 def test_an_expression_is_about_series_and_labels_that_there_are(expression: str) -> None:
     assert complaints(expression) == []
