@@ -48,3 +48,8 @@ def fault_of(error: Exception) -> Fault:
 def sqlstate_of(error: Exception) -> str | None:
     """Return the five characters PostgreSQL gave ``error``, if it came from PostgreSQL."""
     return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what an error says in a line: of PostgreSQL's the complaint, without the statement that it is about."""
+    return str(error.args[0] if error.args else "").partition("\n")[0]

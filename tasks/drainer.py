@@ -29,6 +29,7 @@ from tasks.checks import check_servers
 from tasks.context import Context, make_context
 from tasks.drain import Batch, batches_of, drain_abandoned, note_batch, parsed, record_batch
 from tasks.pace import SLOW_SECONDS
+from tasks.patience import said_of
 from tasks.reasons import Reason
 from worker.errors import AttributionError
 from worker.settings import WorkerSettings
@@ -162,7 +163,7 @@ class Drainer:
             self._wait_after(error)
 
     def _wait_after(self, error: Exception) -> None:
-        _log.error("a batch was not finished and will be delivered again: %s", type(error).__name__)
+        _log.error("a batch was not finished and will be delivered again: %s", said_of(error))
         self._claim_at = 0.0
         self._stopping.wait(PAUSE_SECONDS)
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
-from tenacity import Retrying, before_sleep_log, retry_if_exception, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from db.errors import QUERY_CANCELED, Fault, fault_of, sqlstate_of
+from db.errors import QUERY_CANCELED, Fault, fault_of, sentence_of, sqlstate_of
+from worker.telemetry.scrubbing import scrub_text
 
 _log = logging.getLogger(__name__)
 
@@ -21,11 +22,23 @@ _Result = TypeVar("_Result")
 PATIENCE = timedelta(seconds=20)
 
 
+def said_of(error: BaseException) -> str:
+    """Return the kind of an error and what PostgreSQL or Redis said, for a log line: one line, and no statement."""
+    return f"{type(error).__name__}: {scrub_text(sentence_of(error))}"
+
+
+def _tell_first(state: RetryCallState) -> None:
+    """Say once of each transaction that it is tried again, and why: an hour of an unwell PostgreSQL has many attempts."""
+    error = state.outcome.exception() if state.outcome else None
+    if error is not None and state.attempt_number == 1:
+        _log.warning("Retrying a transaction, for %.0f s at most: %s", PATIENCE.total_seconds(), said_of(error))
+
+
 _retrying = Retrying(
     retry=retry_if_exception(lambda error: isinstance(error, Exception) and fault_of(error) is Fault.TRANSIENT),
     wait=wait_random_exponential(multiplier=0.1, max=5),
     stop=lambda state: (state.seconds_since_start or 0) >= PATIENCE.total_seconds(),
-    before_sleep=before_sleep_log(_log, logging.WARNING),
+    before_sleep=_tell_first,
     reraise=True,
 )
 

@@ -121,18 +121,40 @@ def pending(installation: Installation) -> Iterator[Finding]:
     idle = _ABANDONED
     with suppress(Missing):
         idle = max(idle, 3 * installation.worker.claim_after)
+    seconds, _ = client.time()
     for stream, told in _streams(installation):
         if _group(told) is None:
             continue
         found: Any = client.xpending_range(stream, GROUP, "-", "+", _SAMPLE, idle=int(idle.total_seconds() * 1000))
-        if found:
-            count = f"{_SAMPLE:,} and more entries" if len(found) == _SAMPLE else _entries(len(found))
-            often = max(int(each["times_delivered"]) for each in found)
+        handed_back = [each for each in found if _is_handed_back(each, seconds)]
+        left = [each for each in found if each not in handed_back]
+        if handed_back:
             yield failure(
-                f"{count} of {stream} {'was' if len(found) == 1 else 'were'} read more than {_minutes(idle)} ago, up to"
-                f" {often} time{'s' * (often != 1)}, and never acknowledged: no drain process runs, or batches fail.",
+                f"{_sampled(handed_back)} of {stream} {_was(handed_back)} handed back unworked: batches fail, and are"
+                " tried again and again.",
+                "Look at what workers log: `a batch was not finished` says why.",
+            )
+        if left:
+            often = max(int(each["times_delivered"]) for each in left)
+            yield failure(
+                f"{_sampled(left)} of {stream} {_was(left)} read more than {_minutes(idle)} ago, up to {often}"
+                f" time{'s' * (often != 1)}, and never acknowledged: no drain process runs, or batches fail.",
                 "Look whether workers run, and at what they log: `a batch was not finished` says why.",
             )
+
+
+def _is_handed_back(pending: Mapping[str, Any], now_seconds: int) -> bool:
+    """Tell whether a drain has given an entry back: it then seems to have been read before it came, or never."""
+    age_seconds = now_seconds - int(str(pending["message_id"]).partition("-")[0]) / 1000
+    return pending["times_delivered"] == 0 or pending["time_since_delivered"] / 1000 > age_seconds + 1
+
+
+def _sampled(found: Sequence[object]) -> str:
+    return f"{_SAMPLE:,} and more entries" if len(found) == _SAMPLE else _entries(len(found))
+
+
+def _was(found: Sequence[object]) -> str:
+    return "was" if len(found) == 1 else "were"
 
 
 @subject.check("backlog", "The drain keeps up.")

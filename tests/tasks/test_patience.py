@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from db.listmonk.native import Watched
 from db.parking import Swept
 from db.results import Results
 from tasks import parked
 from tasks.context import Context
-from tasks.patience import Pieces
+from tasks.patience import Pieces, patiently, said_of
 
 #: More rows than this take longer than a statement may.
 TOO_MANY = 700
@@ -43,6 +44,35 @@ def over(ctx: Context, tried: list[int]) -> Callable[[int], int]:
 def _unlearnt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parked, "_sweeping", Pieces())
     monkeypatch.setattr(parked, "_watching", Pieces())
+
+
+def test_a_transaction_that_is_tried_again_says_so_once_and_why_without_its_statement(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_only = ["on", "on", "on", "off"]
+
+    def transaction() -> None:
+        with ctx.engine.begin() as conn:
+            conn.execute(text(f"SET LOCAL transaction_read_only = {read_only.pop(0)}"))
+            conn.execute(text("DELETE FROM attribution_tallies"))
+
+    with caplog.at_level(logging.INFO, logger="tasks.patience"):
+        patiently(transaction)
+    assert not read_only
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "Retrying a transaction, for 20 s at most: InternalError: (ReadOnlySqlTransaction) cannot execute DELETE in a"
+        " read-only transaction (25006)"
+    )
+
+
+def test_what_is_said_of_an_error_holds_no_row_and_no_statement(ctx: Context) -> None:
+    with pytest.raises(DataError) as raised, ctx.engine.begin() as conn:
+        conn.execute(text("DELETE FROM attribution_tallies WHERE reasons = CAST('a@example.com' AS jsonb)"))
+    assert said_of(raised.value) == "DataError: (InvalidTextRepresentation) InvalidTextRepresentation (22P02)"
+    assert said_of(OperationalError("SELECT", None, Exception("no a@example.com\nhere"))) == (
+        "OperationalError: (builtins.Exception) no [address]"
+    )
 
 
 def test_what_takes_too_long_is_done_in_pieces_whose_size_is_found_soon_and_kept(ctx: Context) -> None:

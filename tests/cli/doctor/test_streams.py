@@ -104,7 +104,7 @@ def test_a_consumer_that_was_deleted_is_found_and_the_cure_cures(
 def test_entries_that_were_read_long_ago_are_found(
     consumer: StreamConsumer, redis_url: str, redis_client: redis.Redis, diagnose: Diagnose
 ) -> None:
-    push(redis_client, 2)
+    push(redis_client, 2, minutes_ago=20)
     ids: Any = [entry.entry_id for entry in consumer.read(count=10, block=None)]
     redis_client.xclaim(EVENTS, GROUP, CONSUMER, 0, ids, idle=600_000, retrycount=3)
     level, sentence, _ = diagnose(only="streams-pending", redis_url=redis_url, **SECRET).one("streams-pending")
@@ -112,6 +112,17 @@ def test_entries_that_were_read_long_ago_are_found(
     assert sentence.startswith(
         "2 entries of attribution:events were read more than 5 minutes ago, up to 3 times, and never acknowledged"
     )
+
+
+def test_entries_that_were_handed_back_a_moment_ago_are_not_said_to_be_old(
+    consumer: StreamConsumer, redis_url: str, redis_client: redis.Redis, diagnose: Diagnose
+) -> None:
+    push(redis_client, 2)
+    consumer.give_back(consumer.read(count=10, block=None))
+    level, sentence, fix = diagnose(only="streams-pending", redis_url=redis_url, **SECRET).one("streams-pending")
+    assert level == "failure"
+    assert sentence.startswith("2 entries of attribution:events were handed back unworked: batches fail")
+    assert "a batch was not finished" in fix
 
 
 @pytest.mark.parametrize(
