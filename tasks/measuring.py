@@ -156,10 +156,12 @@ def _incidents(conn: Connection) -> Measured:
 
 def _outbox(conn: Connection) -> Measured:
     unsent, batches = count_unsent(conn), count_webhooks(conn)
-    oldest = [each.oldest_at for each in (unsent, *batches) if each.oldest_at]
+    # What was given up waits for an operator, and not for the webhook: it would hide what comes to a halt after it.
+    waiting = [unsent, *(each for each in batches if each.state == "waiting")]
+    oldest = [each.oldest_at for each in waiting if each.oldest_at]
     counted = {"waiting": 0, "given_up": 0} | {each.state: each.batches for each in batches}
     return {
-        metrics.OUTBOX: _one(unsent.events + sum(each.events for each in batches)),
+        metrics.OUTBOX: _one(sum(each.events for each in waiting)),
         metrics.OUTBOX_AGE: _age(conn, min(oldest, default=None)),
         metrics.WEBHOOKS_KEPT: [((state,), float(number)) for state, number in counted.items()],
     }

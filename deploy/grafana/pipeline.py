@@ -200,7 +200,7 @@ _TASKS: Final = Row(
             "failed: Flower has the traceback. retried: PostgreSQL or Redis were away for a moment.",
             "ops",
             [_rate("attribution_tasks_total", "task", "outcome")],
-            alerts=["AttributionTasksFailing"],
+            alerts=["AttributionTasksFailing", "AttributionTaskNeverSucceeds"],
         ),
         Panel(
             "How long do tasks take?",

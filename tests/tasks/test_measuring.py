@@ -213,12 +213,13 @@ def test_while_redis_is_away_the_rest_is_served(private_redis: Any) -> None:
     assert list(measured.collect()) == []
 
 
-def test_the_age_of_what_waits_for_the_webhook_is_told(ctx: Context) -> None:
+def test_the_age_of_what_waits_for_the_webhook_is_told_but_for_what_was_given_up(ctx: Context) -> None:
     with ctx.engine.begin() as conn:
         conn.execute(
             text(
                 "INSERT INTO attribution_webhooks (id, engagements, deliveries, state, created_at)"
-                " VALUES (gen_random_uuid(), '{1,2}', '{3}', 'given_up', now() - interval '1 day')"
+                " VALUES (gen_random_uuid(), '{1,2}', '{3}', 'waiting', now() - interval '1 day'),"
+                " (gen_random_uuid(), '{4}', '{5}', 'given_up', now() - interval '5 days')"
             )
         )
     take_measures(ctx)

@@ -258,7 +258,7 @@ TWO_KEYS = Measure(
 )
 INCIDENTS_KEPT = Measure("attribution_incidents_stored", "Incidents in the database, by kind.", ("kind",))
 ALARMS = Measure("attribution_alarm_open", "Whether the alarm of a kind is open: 1 or 0.", ("kind",))
-OUTBOX = Measure("attribution_outbox_events", "Events that the webhook has not been told yet.")
+OUTBOX = Measure("attribution_outbox_events", "Events that the webhook is yet to be told, given-up ones apart.")
 OUTBOX_AGE = Measure(
     "attribution_outbox_age_seconds", "Time since the oldest of them was attributed, or put into a batch; 0 if none."
 )
