@@ -28,7 +28,7 @@ def said_of(error: BaseException) -> str:
 
 
 def _tell_first(state: RetryCallState) -> None:
-    """Say once of each transaction that it is tried again, and why: an hour of an unwell PostgreSQL has many attempts."""
+    """Say once of each transaction that it is tried again, and why: an unwell PostgreSQL makes for many attempts."""
     error = state.outcome.exception() if state.outcome else None
     if error is not None and state.attempt_number == 1:
         _log.warning("Retrying a transaction, for %.0f s at most: %s", PATIENCE.total_seconds(), said_of(error))

@@ -83,8 +83,9 @@ def writable(installation: Installation) -> Iterator[Finding]:
     elif _settings(installation)["transaction_read_only"] == "on":
         yield failure(
             "Transactions of this role in this database are read-only: nothing can be recorded.",
-            "Set default_transaction_read_only off: look at ALTER ROLE, ALTER DATABASE and postgresql.conf. A server"
-            " whose disk was full may have been switched to it.",
+            "SELECT source, sourcefile FROM pg_settings WHERE name = 'default_transaction_read_only' says where it is"
+            " on: take it back with ALTER SYSTEM, ALTER ROLE or ALTER DATABASE … RESET, then SELECT pg_reload_conf(). A"
+            " provider may have switched it on because the disk is full: make room first.",
         )
 
 

@@ -146,7 +146,7 @@ def pending(installation: Installation) -> Iterator[Finding]:
 def _is_handed_back(pending: Mapping[str, Any], now_seconds: int) -> bool:
     """Tell whether a drain has given an entry back: it then seems to have been read before it came, or never."""
     age_seconds = now_seconds - int(str(pending["message_id"]).partition("-")[0]) / 1000
-    return pending["times_delivered"] == 0 or pending["time_since_delivered"] / 1000 > age_seconds + 1
+    return not pending["times_delivered"] or bool(pending["time_since_delivered"] / 1000 > age_seconds + 1)
 
 
 def _sampled(found: Sequence[object]) -> str:

@@ -163,7 +163,7 @@ RECEIPT_SECONDS = _BulkHistogram(
     "attribution_receipt_to_row_seconds",
     "Time from Redis's receipt of an event or a tracking to its committed row, by stream; of large batches a sample.",
     ["stream"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600),
 )
 EVENT_SECONDS = _BulkHistogram(
     "attribution_event_to_row_seconds",
@@ -175,7 +175,7 @@ TRACKING_SECONDS = _BulkHistogram(
     "attribution_tracking_lag_seconds",
     "Time from when a mail was sent, as its mailer says, to the commit of its tracking; 0 if it is tracked before. Of"
     " large batches a sample.",
-    buckets=(0.01, 0.1, 1, 5, 30, 60, 300, 900, 3600, 10800, 86400),
+    buckets=(0.01, 0.1, 1, 5, 30, 60, 300, 600, 900, 1800, 3600, 10800, 86400),
 )
 
 # Tasks.
