@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +34,11 @@ def measure(bench: Bench) -> list[Figure]:
     sizes = bench.sizes
     folder = Path(tempfile.mkdtemp(prefix="attribution-bench-"))
     counting = {FOLDER: str(folder)}
-    variants: dict[str, Mapping[str, str]] = {
-        "metrics": _QUIET | counting,
-        "metrics and logs": _LOGS | counting,
-        "metrics, logs and error tracking": _LOGS | counting | _SENTRY,
+    variants: dict[str, tuple[str, Mapping[str, str]]] = {
+        "nothing": ("benchmarks.unwatched", _QUIET),
+        "metrics": (DRAIN, _QUIET | counting),
+        "metrics and logs": (DRAIN, _LOGS | counting),
+        "metrics, logs and error tracking": (DRAIN, _LOGS | counting | _SENTRY),
     }
     figures: list[Figure] = []
     try:
@@ -45,17 +46,23 @@ def measure(bench: Bench) -> list[Figure]:
             for per_request in _PER_REQUEST:
                 made = campaign_events(sizes.events, tracked=sizes.tracked)
                 fill_stream(client, PREPARED, event_bodies(made, per_request))
-                rates: dict[str, list[float]] = {"nothing": [], **{name: [] for name in variants}}
+                rates: dict[str, list[float]] = {name: [] for name in variants}
                 for number in range(bench.rounds):
-                    rates["nothing"].append(per_request * _drain(bench, client, url, _QUIET, "benchmarks.unwatched"))
-                    for name, settings in variants.items():
-                        rates[name].append(per_request * _drain(bench, client, url, settings, DRAIN))
+                    for name in _turned(list(variants), number):
+                        command, settings = variants[name]
+                        rates[name].append(per_request * _drain(bench, client, url, settings, command))
                     said = ", ".join(f"{name} {each[-1]:,.0f}/s" for name, each in rates.items())
                     bench.say(f"watched by, {per_request} per request, round {number + 1}: {said}")
                 figures += _figures(per_request, rates)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return figures
+
+
+def _turned(names: Sequence[str], by: int) -> Sequence[str]:
+    """Return ``names`` beginning with another in each round: who is first meets colder caches than who follows."""
+    by %= len(names)
+    return [*names[by:], *names[:by]]
 
 
 def _drain(bench: Bench, client: redis.Redis, url: str, settings: Mapping[str, str], command: str) -> float:
