@@ -20,7 +20,6 @@ from worker.streams import EVENTS
 from worker.telemetry.places import FOLDER
 
 _GOAL: Final = 0.95
-_PER_REQUEST: Final = (1, 50)
 _TABLES: Final = "azure_engagement_events, azure_delivery_events, attribution_quarantine, attribution_archive"
 
 #: Nobody listens there, and nobody needs to: what does not fail tells Sentry nothing.
@@ -43,7 +42,7 @@ def measure(bench: Bench) -> list[Figure]:
     figures: list[Figure] = []
     try:
         with bench.servers.redis() as client, bench.tracked_database() as url:
-            for per_request in _PER_REQUEST:
+            for per_request in sizes.per_request:
                 made = campaign_events(sizes.events, tracked=sizes.tracked)
                 fill_stream(client, PREPARED, event_bodies(made, per_request))
                 rates: dict[str, list[float]] = {name: [] for name in variants}

@@ -68,24 +68,32 @@ def new_message_id() -> str:
     return f"<c7.{uuid.uuid4().hex}@mail.example.com>"
 
 
-@pytest.mark.parametrize("door", EXAMPLES)
-def test_example_tracks_a_message(running_stack: Any, tmp_path: Path, door: str) -> None:
-    message_id = new_message_id()
-    ran = run(door, tmp_path, "--campaign=7", "--subscriber=12", message_id, **environment(running_stack))
-    assert (ran.returncode, ran.stderr) == (0, "")
-    campaign_id, subscriber_id, tracked_via = tracked(running_stack, message_id)
-    assert (campaign_id, subscriber_id) == (7, 12)
-    assert tracked_via in NAMES[door]
+def test_what_the_documentation_shows_tracks_messages(running_stack: Any, tmp_path: Path) -> None:
+    """Every example, for a message to one reader and for one to several; and what another language would put there."""
+    sent: dict[str, tuple[int, int | None, set[str]]] = {}
+    for door in EXAMPLES:
+        for campaign, reader in ((7, 12), (8, None)):
+            message_id = new_message_id()
+            named = [] if reader is None else [f"--subscriber={reader}"]
+            ran = run(door, tmp_path, f"--campaign={campaign}", *named, message_id, **environment(running_stack))
+            assert (ran.returncode, ran.stderr) == (0, "")
+            sent[message_id] = (campaign, reader, NAMES[door])
+    message_id, message = message_of_another_language()
+    with redis.Redis.from_url(running_stack.redis_url) as client:
+        client.lpush("attribution.tracking", json.dumps(message))
+    sent[message_id] = (7, 12, {"celery"})
+    for message_id, (campaign, reader, names) in sent.items():
+        campaign_id, subscriber_id, tracked_via = tracked(running_stack, message_id)
+        assert (campaign_id, subscriber_id) == (campaign, reader)
+        assert tracked_via in names
 
 
-@pytest.mark.parametrize("door", EXAMPLES)
-def test_example_leaves_the_subscriber_out_of_a_message_to_several(
-    running_stack: Any, tmp_path: Path, door: str
-) -> None:
+def message_of_another_language() -> tuple[str, Any]:
+    """Return what docs/tracking.md prints as it stands, but for its ids."""
+    page = (DOCS / "tracking.md").read_text()
+    (printed,) = [block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if '"headers"' in block]
     message_id = new_message_id()
-    ran = run(door, tmp_path, "--campaign=8", message_id, **environment(running_stack))
-    assert ran.returncode == 0
-    assert tracked(running_stack, message_id)[:2] == (8, None)
+    return message_id, json.loads(printed.replace("<c7.6f1d@mail.example.com>", message_id))
 
 
 @pytest.mark.parametrize("door", ["stream", "celery"])
@@ -150,14 +158,3 @@ def test_http_example_says_when_the_receiver_is_not_there() -> None:
     example["track"].__globals__["WAITS"] = ()
     with pytest.raises(example["NotTracked"], match="not reached"):
         example["track"]([], url="http://127.0.0.1:1", secret="s")
-
-
-def test_message_of_another_language_is_the_one_in_the_documentation(running_stack: Any) -> None:
-    """What docs/tracking.md prints is put on the queue as it stands, but for its ids."""
-    page = (DOCS / "tracking.md").read_text()
-    (printed,) = [block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if '"headers"' in block]
-    message_id = new_message_id()
-    message = json.loads(printed.replace("<c7.6f1d@mail.example.com>", message_id))
-    with redis.Redis.from_url(running_stack.redis_url) as client:
-        client.lpush("attribution.tracking", json.dumps(message))
-    assert tracked(running_stack, message_id) == (7, 12, "celery")

@@ -31,7 +31,7 @@ _TINY = Sizes(
     released_messages=10,
     besides_parked=200,
     parked=(0, 100),
-    stored=(4_000, 8_000),
+    stored=(4_000,),
     growth_events=500,
     growth_trackings=200,
 )
