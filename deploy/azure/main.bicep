@@ -10,8 +10,11 @@ param site string
 
 param location string = resourceGroup().location
 
-@description('Name of the container registry in this resource group.')
+@description('Name of the container registry, which several sites may share.')
 param registryName string
+
+@description('Resource group of the registry, in this subscription.')
+param registryResourceGroup string = resourceGroup().name
 
 @description('Image in that registry, with the tag of a release: engagement-attribution:0.1.0')
 param image string
@@ -22,8 +25,8 @@ param communicationServiceName string
 @description('Whether Event Grid is to send. Not before the receiver answers: the handshake would fail.')
 param subscribe bool = false
 
-@description('Whether Event Grid writes dead letters by a managed identity, or by the key of the account.')
-param deadLettersByIdentity bool = true
+@description('Whether Event Grid writes dead letters by a managed identity, and not by the key of the account. See docs/azure.md.')
+param deadLettersByIdentity bool = false
 
 @description('Subnet of the environment, if PostgreSQL or Redis are in a virtual network.')
 param subnetId string = ''
@@ -86,12 +89,21 @@ var chosen = union({
 // Without the parameter Celery does not verify the certificate.
 var redisUrl = 'rediss://:${uriComponent(redisPassword)}@${redisAddress}/0?ssl_cert_reqs=required'
 
-module registry 'modules/registry.bicep' = {
-  name: '${site}-registry'
+module puller 'modules/puller.bicep' = {
+  name: '${site}-puller'
   params: {
     site: site
     location: location
+  }
+}
+
+module registry 'modules/registry.bicep' = {
+  name: '${site}-registry'
+  scope: resourceGroup(registryResourceGroup)
+  params: {
     registryName: registryName
+    pullIdentityId: puller.outputs.identityId
+    pullPrincipalId: puller.outputs.principalId
   }
 }
 
@@ -110,7 +122,7 @@ module migrate 'modules/migrate.bicep' = {
     site: site
     location: location
     environmentId: environment.outputs.id
-    pullIdentityId: registry.outputs.pullIdentityId
+    pullIdentityId: puller.outputs.identityId
     registryServer: registry.outputs.server
     image: image
     databaseUrl: databaseUrl
@@ -123,7 +135,7 @@ module receiver 'modules/receiver.bicep' = {
     site: site
     location: location
     environmentId: environment.outputs.id
-    pullIdentityId: registry.outputs.pullIdentityId
+    pullIdentityId: puller.outputs.identityId
     registryServer: registry.outputs.server
     image: image
     settings: chosen
@@ -140,7 +152,7 @@ module worker 'modules/worker.bicep' = {
     site: site
     location: location
     environmentId: environment.outputs.id
-    pullIdentityId: registry.outputs.pullIdentityId
+    pullIdentityId: puller.outputs.identityId
     registryServer: registry.outputs.server
     image: image
     settings: chosen
@@ -160,7 +172,7 @@ module beat 'modules/beat.bicep' = {
     site: site
     location: location
     environmentId: environment.outputs.id
-    pullIdentityId: registry.outputs.pullIdentityId
+    pullIdentityId: puller.outputs.identityId
     registryServer: registry.outputs.server
     image: image
     settings: chosen
@@ -176,7 +188,7 @@ module viewer 'modules/flower.bicep' = if (flower) {
     site: site
     location: location
     environmentId: environment.outputs.id
-    pullIdentityId: registry.outputs.pullIdentityId
+    pullIdentityId: puller.outputs.identityId
     registryServer: registry.outputs.server
     image: image
     databaseUrl: databaseUrl

@@ -3,6 +3,7 @@ using './main.bicep'
 
 param site = 'north'
 param registryName = 'exampleregistry'
+param registryResourceGroup = 'shared'
 param image = 'engagement-attribution:0.1.0'
 param communicationServiceName = 'north-mail'
 param redisAddress = 'north-redis.northeurope.redis.azure.net:10000'

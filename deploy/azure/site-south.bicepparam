@@ -3,6 +3,7 @@ using './main.bicep'
 
 param site = 'south'
 param registryName = 'exampleregistry'
+param registryResourceGroup = 'shared'
 param image = 'engagement-attribution:0.1.0'
 param communicationServiceName = 'south-mail'
 param redisAddress = 'south-redis.spaincentral.redis.azure.net:10000'

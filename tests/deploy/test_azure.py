@@ -225,6 +225,34 @@ def test_batches_fit_into_event_grids_limits_and_ours() -> None:
     ].default
 
 
+def test_redis_is_one_that_keeps_what_it_takes_and_has_one_slot() -> None:
+    database = resources("Microsoft.Cache/redisEnterprise/databases")["redis"]["properties"]
+    assert database["clusteringPolicy"] == "NoCluster"
+    assert database["evictionPolicy"] == "NoEviction"
+    assert database["persistence"] == {"aofEnabled": True, "aofFrequency": "1s"}
+    assert (database["clientProtocol"], database["accessKeysAuthentication"]) == ("Encrypted", "Enabled")
+    for site in SITES:
+        (port,) = re.findall(r"^param redisAddress = '.+:(\d+)'$", (FOLDER / site).read_text(), re.MULTILINE)
+        assert int(port) == database["port"]
+
+
+def test_sites_share_the_registry_and_may_pull_from_wherever_it_is() -> None:
+    for site in SITES:
+        assert re.search(r"^param registryResourceGroup = '\w+'$", (FOLDER / site).read_text(), re.MULTILINE)
+    registry = parsed("main.bicep")["modules"]["registry"]["config"]
+    assert "registryResourceGroup" in set(words(registry["scope"]))
+    assert set(resources("Microsoft.ManagedIdentity/userAssignedIdentities")) == {"puller", "deadletters"}
+
+
+def test_dead_letters_are_written_by_key_unless_somebody_asks() -> None:
+    """A global system topic, which that of Communication Services is, can have no identity, says Azure."""
+    assert re.search(r"^param deadLettersByIdentity bool = false$", (FOLDER / "main.bicep").read_text(), re.MULTILINE)
+    account = resources("Microsoft.Storage/storageAccounts")["deadletters"]["properties"]
+    assert set(words(account["allowSharedKeyAccess"])) == {"not", "byIdentity"}
+    made = parsed("modules/deadletters.bicep")["resources"]
+    assert {each["config"].get("condition") for each in (made["writer"], made["mayWrite"])} == {"byIdentity"}
+
+
 def test_there_are_two_sites() -> None:
     assert len(SITES) == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import yaml
 from cli.main import COMMANDS
 from tests.deploy.compose import ROOT, SERVICES, memory_limit
 from tests.deploy.expected import LONG_RUNNING, OBSERVING, needed_by, receivers_routes, seconds_to_end, settings_of
-from worker.settings import WorkerSettings
+from worker.settings import ReceiverSettings, WorkerSettings
 from worker.streams import EVENTS, MESSAGES
 
 FOLDER: Final = ROOT / "deploy" / "kubernetes"
@@ -244,6 +245,9 @@ def test_the_world_is_led_to_what_it_needs_only() -> None:
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     assert set(paths) == {"/eventgrid", "/webhooks/service/azure", "/messages"} <= receivers_routes()
     assert set(paths.values()) == {"receiver"}
+    limit = re.fullmatch(r"(\d+)m", ingress["metadata"]["annotations"]["nginx.org/client-max-body-size"])
+    assert limit
+    assert int(limit[1]) << 20 == ReceiverSettings.model_fields["body_limit_bytes"].default
 
 
 def test_workers_are_scaled_by_what_waits_on_either_stream() -> None:

@@ -36,12 +36,12 @@ resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   name: 'deadletters'
 }
 
-resource writer 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+resource writer 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = if (byIdentity) {
   name: '${site}-deadletters'
   location: location
 }
 
-resource mayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource mayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (byIdentity) {
   name: guid(account.id, writer.id, blobDataContributor)
   scope: account
   properties: {
@@ -54,4 +54,4 @@ resource mayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 output accountId string = account.id
 output accountName string = account.name
 output container string = container.name
-output identityId string = writer.id
+output identityId string = byIdentity ? writer.id : ''

@@ -26,6 +26,7 @@ resource communication 'Microsoft.Communication/communicationServices@2023-04-01
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: '${site}-acs-events'
   location: 'global'
+  // Where the source is global Azure may refuse one: then dead letters are written by the account's key.
   identity: byIdentity ? {
     type: 'UserAssigned'
     userAssignedIdentities: {

@@ -1,7 +1,7 @@
-// Who may pull the image: an identity of its own, which may do nothing else.
-param site string
-param location string
+// The registry, wherever it is: the site's identity may pull from it.
 param registryName string
+param pullIdentityId string
+param pullPrincipalId string
 
 var acrPull = '7f951dda-4ed3-4680-a7ca-43fe172d538d'
 
@@ -9,20 +9,14 @@ resource registry 'Microsoft.ContainerRegistry/registries@2023-07-01' existing =
   name: registryName
 }
 
-resource puller 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
-  name: '${site}-pull'
-  location: location
-}
-
 resource mayPull 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(registry.id, puller.id, acrPull)
+  name: guid(registry.id, pullIdentityId, acrPull)
   scope: registry
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', acrPull)
-    principalId: puller.properties.principalId
+    principalId: pullPrincipalId
     principalType: 'ServicePrincipal'
   }
 }
 
 output server string = registry.properties.loginServer
-output pullIdentityId string = puller.id
