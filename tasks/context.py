@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from typing import Any, Final
@@ -17,6 +17,7 @@ from tasks.batch import Pipeline
 from tasks.events import EventPipeline
 from tasks.messages import MessagePipeline
 from tasks.pace import Pace
+from tasks.presence import Presence
 from tasks.privacy.recipients import Recipients, make_recipients
 from worker.settings import WorkerSettings
 from worker.stream_consumer import StreamConsumer, connect
@@ -39,6 +40,15 @@ class Context:
     pipelines: Mapping[str, Pipeline[Any]]
     pace: Pace
     recipients: Recipients
+    presence: Presence = field(default_factory=Presence)
+
+    def require_postgresql(self) -> None:
+        """Do not begin what needs PostgreSQL while that does not answer.
+
+        Raises:
+            worker.errors.DatabaseAway: after a few seconds, or at once if it did not answer a moment ago.
+        """
+        self.presence.require(self.engine)
 
 
 def make_results(settings: WorkerSettings, kind: type[Results] = Results) -> Results:

@@ -19,7 +19,9 @@ _LIMIT_SECONDS = 3600
 @app.task(name="count_campaigns", soft_time_limit=_LIMIT_SECONDS, time_limit=_LIMIT_SECONDS + 60)
 def count_campaigns() -> str:
     """Add what has changed to the counts of campaigns. Safe when run twice at once."""
-    counted = count(context())
+    ctx = context()
+    ctx.require_postgresql()
+    counted = count(ctx)
     return f"{counted.changes} changes added, {counted.recounts} recounts"
 
 

@@ -266,6 +266,7 @@ def drain_events() -> str:
     the time, and this is the net under them.
     """
     ctx = context()
+    ctx.require_postgresql()
     ctx.pace.look(ctx.engine)
     max_bytes = ctx.settings.drain_batch_bytes
     until = time.monotonic() + TASK_RUN.total_seconds()

@@ -20,6 +20,7 @@ from db.reporting import measure_accuracy
 from tasks.context import Context, context
 from tasks.population_alert import report_population
 from worker.app import app
+from worker.errors import DatabaseAway
 from worker.queues import ALL
 from worker.stream_consumer import connect
 from worker.streams import EVENTS, MESSAGES
@@ -72,8 +73,12 @@ def take_measures(ctx: Context) -> Measured:
             _log.warning("PostgreSQL is slow, or away; from %s on nothing was measured", take.__name__.strip("_"))
             break
         try:
+            ctx.require_postgresql()
             with ctx.engine.begin() as conn, allow_time(conn, LONGEST_STATEMENT):
                 measured |= take(conn)
+        except DatabaseAway:
+            _log.warning("PostgreSQL does not answer; from %s on nothing was measured", take.__name__.strip("_"))
+            break
         except SQLAlchemyError as error:
             _log.warning("%s could not be measured (%s)", take.__name__.strip("_"), type(error).__name__)
     with connect(settings.redis_url.get_secret_value()) as client:

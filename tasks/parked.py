@@ -36,6 +36,7 @@ _watching = Pieces()
 def sweep_parked() -> str:
     """Release what other programs' trackings match, and retry what is due. Safe when run twice at once."""
     ctx = context()
+    ctx.require_postgresql()
     released = adopt(ctx)
     swept = retry_due(ctx)
     released += settle(ctx.engine, ctx.results, swept.taught, swept.engagements)
@@ -108,7 +109,9 @@ def retry_due(ctx: Context) -> Swept:
 @app.task(name="watch_native")
 def watch_native() -> str:
     """Look at what listmonk has counted itself since the last time. Safe when run twice at once."""
-    watched = watch(context())
+    ctx = context()
+    ctx.require_postgresql()
+    watched = watch(ctx)
     return f"counted natively {watched}" if watched else "nothing new"
 
 

@@ -45,7 +45,9 @@ def purge_all() -> str:
 
 
 def _purge_all() -> str:
-    removed = {name: count for name, count in purge_classes(context()) if count}
+    ctx = context()
+    ctx.require_postgresql()
+    removed = {name: count for name, count in purge_classes(ctx) if count}
     return ", ".join(f"{name} {count}" for name, count in removed.items()) or "nothing to purge"
 
 

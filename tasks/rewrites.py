@@ -24,7 +24,9 @@ _CAUSES = ("form", "duplicate", "unknown")
 @app.task(name="detect_rewrites")
 def detect_rewrites() -> str:
     """Note new incidents, withdraw what turned out otherwise. Run twice at once, the second does nothing."""
-    noted, withdrawn = detect(context(), Spans())
+    ctx = context()
+    ctx.require_postgresql()
+    noted, withdrawn = detect(ctx, Spans())
     return ", ".join(f"{name} {count}" for name, count in (("noted", noted), ("withdrawn", withdrawn)) if count) or (
         "nothing suspicious"
     )

@@ -55,6 +55,7 @@ def _track(task: Task[..., str], trackings: Any) -> str:
     ctx = context()
     pipeline = MessagePipeline(tracked_via="celery", results=ctx.results, recipients=ctx.recipients)
     try:
+        ctx.require_postgresql()
         drained = work(pipeline, ctx.engine, [Body(encode(trackings), task.request.id, datetime.now(UTC))])
     except Exception as error:  # SoftTimeLimitExceeded included
         _log.warning("trackings were not recorded (%s); they go onto the stream", type(error).__name__)

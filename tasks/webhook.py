@@ -50,6 +50,7 @@ def send_webhooks() -> str:
     endpoint = Endpoint.of(ctx.settings)
     if endpoint is None:
         return "no webhook is configured"
+    ctx.require_postgresql()
     with ExitStack() as contexts:
         if not patiently(lambda: contexts.enter_context(only_sender(ctx.engine))):
             return "another sender is at work"

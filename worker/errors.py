@@ -20,5 +20,9 @@ class StreamUnavailable(AttributionError):
     """Redis did not confirm the append in time. Nothing was acknowledged."""
 
 
+class DatabaseAway(AttributionError):
+    """PostgreSQL does not answer. What needs it was not begun, and is asked for again."""
+
+
 class RedisUnsafe(AttributionError):
     """This Redis may lose what it acknowledged."""

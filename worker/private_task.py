@@ -11,6 +11,8 @@ from typing import Any, Final
 from celery import Task
 from celery.worker.request import Request
 
+from worker.errors import DatabaseAway
+
 #: What stands in the place of the arguments.
 HIDDEN: Final = "(hidden)"
 
@@ -31,3 +33,5 @@ class PrivateTask(Task[Any, Any]):
     #: Retries are for tasks that Redis or a killed child failed; each waits for less than the visibility timeout.
     max_retries = 10
     default_retry_delay = 5
+    #: Failures that are not told each: while PostgreSQL is away there are several a second, and its first is told.
+    throws = (DatabaseAway,)

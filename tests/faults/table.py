@@ -20,6 +20,7 @@ class Fault(NamedTuple):
 
 _DRAIN = "tasks/test_drain.py::"
 _WORKER = "acceptance/test_worker.py::"
+_FROZEN = "faults/test_frozen_postgresql.py::"
 _RECEIVER = "worker/test_receiver_without_redis.py::"
 
 FAULTS = (
@@ -230,6 +231,21 @@ FAULTS = (
         (
             "faults/test_celery.py::test_a_task_of_another_release_is_told_and_what_it_carried_is_kept",
             "worker/test_celery_app.py::test_the_tasks_are_exactly_these_so_that_a_renamed_one_is_noticed",
+        ),
+    ),
+    Fault(
+        21,
+        "PostgreSQL freezes",
+        "SIGSTOP of all its processes, while beat ticks and mailers track by Celery",
+        "Maintenance waits without holding up anything; trackings move to their stream; all go on when it does",
+        (
+            _FROZEN + "test_while_postgresql_is_frozen_maintenance_holds_up_neither_trackings_nor_what_beat_asks_for",
+            _FROZEN + "test_silence_is_noticed_soon_and_postgresql_is_then_left_alone_for_a_while",
+            _FROZEN + "test_an_answer_stands_for_a_moment_so_that_short_tasks_do_not_each_ask",
+            _FROZEN + "test_a_question_leaves_a_connection_as_it_was",
+            _FROZEN + "test_maintenance_is_left_for_later",
+            _FROZEN + "test_trackings_move_to_their_stream_at_once",
+            _FROZEN + "test_what_redis_tells_is_measured",
         ),
     ),
 )
