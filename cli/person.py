@@ -56,11 +56,18 @@ def read_person(subscriber: int | None, recipient: str | None) -> Person:
         recipient = sys.stdin.readline().strip()
     if subscriber is None and not recipient:
         raise click.UsageError("Say who: --subscriber, --recipient, or both.")
-    if recipient and not (recipient.count("@") == 1 and recipient.strip("@ ") == recipient):
+    if recipient and not _is_address(recipient):
         raise click.UsageError("--recipient is not one address, such as ada@example.net.")
     return Person(
         subscribers={subscriber} if subscriber is not None else set(), addresses={recipient} if recipient else set()
     )
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether a text looks like one address; in quotes, its name may hold anything."""
+    name, _, domain = text.rpartition("@")
+    quoted = len(name) > 2 and name.startswith('"') and name.endswith('"')
+    return bool(name and domain) and text.strip() == text and " " not in domain and (quoted or "@" not in name)
 
 
 @contextmanager

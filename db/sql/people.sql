@@ -21,7 +21,7 @@ SELECT id, internet_message_id, azure_message_id, set_aside_message_id, subscrib
 
 -- name: find_events
 -- {table} is one of the event tables, {texts} its columns of free text, {linked} what a tracked link says. `own` are the
--- person's; the others are somebody else's and name him.
+-- person's; the others are somebody else's and name him, or look like it by the patterns :needles.
 SELECT e.id, e.event_key, e.internet_message_id, e.azure_message_id, e.subscriber_id, e.recipient,
        {linked} AS link_subscriber_id, {texts},
        (e.subscriber_id = ANY(CAST(:subscribers AS integer[]))
@@ -37,8 +37,7 @@ SELECT e.id, e.event_key, e.internet_message_id, e.azure_message_id, e.subscribe
         OR e.internet_message_id = ANY(CAST(:internet AS text[]))
         OR e.azure_message_id = ANY(CAST(:azure AS uuid[]))
         OR {linked} = ANY(CAST(:subscribers AS integer[]))
-        OR EXISTS (SELECT FROM unnest(CAST(:needles AS text[])) AS n (needle)
-                    WHERE strpos(lower(concat_ws(' ', {texts})), n.needle) > 0));
+        OR lower(concat_ws(' ', {texts})) LIKE ANY (CAST(:needles AS text[])));
 
 -- name: find_company
 -- Who else is seen with what may be the person's: a recipient with other subscribers, a subscriber or a message with other
@@ -81,8 +80,7 @@ SELECT j.id, image.of_row,
  CROSS JOIN LATERAL (VALUES (j.was), (j.became)) AS image (of_row)
  WHERE j.id > :after AND j.id <= :upto) AS j
  WHERE j.own
-    OR EXISTS (SELECT FROM unnest(CAST(:needles AS text[])) AS n (needle)
-                WHERE strpos(lower(CAST(j.of_row AS text)), n.needle) > 0)
+    OR lower(CAST(j.of_row AS text)) LIKE ANY (CAST(:needles AS text[]))
  GROUP BY j.id
  ORDER BY j.id;
 

@@ -4,18 +4,23 @@ What is parsed is what is archived, so a replay reads what was read the first ti
 address, keeps the domain, and is its own pseudonym: the same body comes out however often it goes through here.
 
 A recipient is known by the keys that name one. Each other occurrence of that address in its body is replaced as well,
-in any letter case, JSON-escaped, and percent-encoded once or more often; a Message-ID never, for it is what events are
-attributed by. Everything here is linear in the body, whatever a stranger has put into it.
+in any letter case, JSON-escaped, percent-encoded however often, or with an HTML escape for its @; a Message-ID never,
+for it is what events are attributed by. Everything here is linear in the body, whatever a stranger has put into it.
+What spells an address otherwise is not worth what looking for it in every body would cost: `tasks.privacy.witness`
+finds it when somebody is erased.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from tasks.privacy.spellings import ENCODED, in_encoded, unescaped
 from worker.settings import WorkerSettings
 
 #: What pseudonyms begin with, and where there is no key, all that stands for a recipient.
@@ -36,18 +41,27 @@ _LOOSE: Final = re.compile(
 _ADDRESS: Final = re.compile(
     rb"""(?<![^\s@"'<>()\[\],;:\\=])[^\s@"'<>()\[\],;:\\=]{1,255}+@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+"""
 )
-_AT: Final = re.compile(rb"@|%(?:25){0,3}40")
+#: An address whose name is in quotes, as JSON writes those: they are its own, where JSON's end a value.
+_QUOTED: Final = re.compile(
+    rb"""(?<!\\)(\\++")(?=[^\s"])[^\s@"'\\:,{}\[\]<>]{1,64}+(?: [^\s@"'\\:,{}\[\]<>]{1,64}+){0,4}\1"""
+    rb"""@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+"""
+)
+_WHOLLY_QUOTED: Final = re.compile(
+    rb"""\\"(?:[^"\\]|\\\\(?:\\["\\]|[^"\\])){1,250}+\\"@[^\s@"'<>()\[\],;:\\=&?#/|{}%]{1,255}+""", re.DOTALL
+)
+_BETWEEN: Final = re.compile(rb"[:,{}\[\]]")
+_AT: Final = re.compile(rb"@|%(?:25)*+40|&(?:#0*+64|#x0*+40|commat);")
 _LABEL: Final = rb"[a-z0-9\x80-\xff-]{1,63}+"
 _DOMAIN: Final = re.compile(_LABEL + rb"(?:\." + _LABEL + rb"){0,10}+")
 _AT_DOMAIN: Final = re.compile(rb"@" + _DOMAIN.pattern)
 #: Read backwards from the @: what no address goes beyond; and within it, behind what one may begin, the last few.
 _BEFORE: Final = re.compile(rb"""[^\s@"<>()\[\],;:\\]{1,300}""")
-_WITHIN: Final = re.compile(rb"[=&?#/|'{}*!$^`~+]|%(?:25){0,3}[0-9a-f]{2}")
+_WITHIN: Final = re.compile(rb"[=&?#/|'{}*!$^`~+]|%(?:25)*[0-9a-f]{2}")
+_DEEP: Final = re.compile(rb"%(?:25)++(?=[0-9a-f]{2})")
 _BEGINNINGS: Final = 6
 #: The value of a key that names a message, as far as it goes, plainly or in JSON within JSON. No longer one is read.
 _ID: Final = re.compile(rb'"[a-z_-]{0,30}message[_-]?id(?:"\s*:\s*"(?:[^"\\]|\\.)*+|\\"\s*:\s*\\"[^"]*+)\Z', re.DOTALL)
 _ID_REACH: Final = 600
-_ESCAPED: Final = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u([0-9a-fA-F]{4})")
 _HASHED: Final = HASHED.encode()
 _HIDDEN: Final = HIDDEN.encode()
 _MADE: Final = (_HASHED, _HIDDEN)
@@ -96,7 +110,10 @@ class Recipients:
         # Nearly every body is one event that names its recipient once. It takes half of the time.
         lowered = body.lower()
         at = lowered.find(_KEY)
-        usual = _USUAL.match(lowered, at) if at >= 0 and b"%" not in lowered and b"\\" not in lowered else None
+        odd = at < 0 or b"%" in lowered or b"\\" in lowered
+        # A search for one byte costs a fifth of one for several.
+        odd = odd or (b"&" in lowered and _holds_html(lowered)) or (b"_" in lowered and ENCODED in lowered)
+        usual = None if odd else _USUAL.match(lowered, at)
         if usual and _names_no_more(lowered, usual.end()) and lowered.count(usual[2]) == 1:
             start, end = usual.span(1)
             return body[:start] + self._instead(usual[1]) + body[end:]
@@ -109,12 +126,17 @@ class Recipients:
     def _hide(self, body: bytes, find: Callable[[bytes], Iterator[tuple[int, int]]]) -> bytes:
         body = unescaped(body)
         lowered = body.lower()
+        if b"_" in lowered and ENCODED in lowered:
+            body = in_encoded(body, self.hide_loosely, b64encode)
+            lowered = body.lower()
         people: dict[bytes, bytes] = {}
         named: list[_Named] = []
         for start, end in find(lowered):
             address = lowered[start:end]
             instead = people.get(address)
             if instead is None:
+                if address.startswith(b"\\"):
+                    address = _unquoted(address)
                 instead = people[address] = self._instead(address)
             named.append((start, end, instead))
         if not named:
@@ -165,9 +187,16 @@ def find_addresses(body: bytes, addresses: Collection[str]) -> tuple[bytes, list
     return body, [(start, end) for start, end, _ in _named_elsewhere(body.lower(), people)]
 
 
-def unescaped(body: bytes) -> bytes:
-    """Return ``body`` with each character as itself that JSON need not have escaped."""
-    return _ESCAPED.sub(_unescape, body) if b"\\" in body and b"\\u" in body else body
+def _holds_html(lowered: bytes) -> bool:
+    return b"&#" in lowered or b"&commat" in lowered
+
+
+def _unquoted(address: bytes) -> bytes:
+    """Return an address whose name is in quotes as JSON means it."""
+    try:
+        return bytes(json.loads(b'"' + address + b'"').encode())
+    except ValueError:  # JSON in JSON, or none
+        return re.sub(rb"\\+\"", b'"', address)
 
 
 def _names_no_more(lowered: bytes, at: int) -> bool:
@@ -188,7 +217,7 @@ def _recipients(lowered: bytes) -> Iterator[tuple[int, int]]:
             at += len(_KEY)
         else:
             start, at = value.span(1)
-            if usual:
+            if usual or _WHOLLY_QUOTED.fullmatch(lowered, start, at):
                 yield start, at
             else:
                 yield from _addresses(lowered, start, at)
@@ -199,7 +228,7 @@ def _anybody(lowered: bytes) -> Iterator[tuple[int, int]]:
     """Yield where anything stands that may be a recipient."""
     for value in _LOOSE.finditer(lowered):
         for start, end in _addresses(lowered, *value.span(1)):
-            if not _is_message_id(lowered, start):
+            if not is_message_id(lowered, start):
                 yield start, end
 
 
@@ -209,6 +238,8 @@ def _addresses(lowered: bytes, start: int, end: int) -> Iterator[tuple[int, int]
         begin = address.start() + _escaped(lowered, address.start())
         if lowered[begin : begin + 1] != b"@":
             yield begin, address.end()
+    if lowered.find(b'"@', start, end) >= 0:
+        yield from (address.span() for address in _QUOTED.finditer(lowered, start, end))
 
 
 def _escaped(lowered: bytes, start: int) -> int:
@@ -223,7 +254,9 @@ def _escaped(lowered: bytes, start: int) -> int:
 
 def _are_all(lowered: bytes, named: list[_Named], people: dict[bytes, bytes]) -> bool:
     """Tell at little cost of a usual body that its recipients are named nowhere but where they were found."""
-    if b"%" in lowered and (b"%40" in lowered or b"%2540" in lowered or b"%252540" in lowered):
+    if b"%" in lowered and (b"%40" in lowered or b"2540" in lowered):
+        return False
+    if b"&" in lowered and _holds_html(lowered):
         return False
     if len(named) == 1:
         (address,) = people
@@ -233,7 +266,10 @@ def _are_all(lowered: bytes, named: list[_Named], people: dict[bytes, bytes]) ->
 
 
 def _named_elsewhere(lowered: bytes, people: dict[bytes, bytes]) -> Iterator[_Named]:
-    """Yield where else any of ``people`` are named: plainly, or percent-encoded."""
+    """Yield where else any of ``people`` are named: plainly, percent-encoded, or with an HTML escape for the @."""
+    for address in people:
+        if address.startswith(b'"'):
+            yield from _quoted_elsewhere(lowered, address, people[address])
     domains = {address.rpartition(b"@")[2] for address in people}
     for at in _AT.finditer(lowered):
         domain = _DOMAIN.match(lowered, at.end())
@@ -248,12 +284,26 @@ def _named_elsewhere(lowered: bytes, people: dict[bytes, bytes]) -> Iterator[_Na
         for begin in [first, *[each.end() for each in _WITHIN.finditer(run, first)][-_BEGINNINGS:]]:
             instead = people.get(_decoded(run[begin:]) + b"@" + domain[0])
             if instead is not None:
-                if not _is_message_id(lowered, start + begin):
+                if not is_message_id(lowered, start + begin):
                     yield start + begin, domain.end(), instead.replace(b"@", at[0])
                 break
 
 
-def _is_message_id(lowered: bytes, start: int) -> bool:
+def _quoted_elsewhere(lowered: bytes, address: bytes, instead: bytes) -> Iterator[_Named]:
+    """Yield where somebody is named whose name is in quotes, as JSON escapes those.
+
+    As themselves they are looked for if what is between them cannot be what JSON has between two of its own.
+    """
+    name, _, domain = address.rpartition(b"@")
+    slashes = rb"(?<!\\)(\\++" if _BETWEEN.search(name) else rb"(?<!\\)(\\*+"
+    inside = re.escape(name[1:-1]).replace(rb"\\", rb"\\+").replace(b'"', rb'\\*"')
+    pattern = slashes + b'")' + inside + rb"\1@" + re.escape(domain) + rb"(?![a-z0-9-]|\.[a-z0-9])"
+    for found in re.finditer(pattern, lowered):
+        if not is_message_id(lowered, found.start()):
+            yield *found.span(), instead
+
+
+def is_message_id(lowered: bytes, start: int) -> bool:
     """Tell whether what begins there is the value of a key that names a message."""
     return _ID.search(lowered, max(0, start - _ID_REACH), start) is not None
 
@@ -262,13 +312,5 @@ def _decoded(local: bytes) -> bytes:
     for _ in range(4):
         if b"%" not in local:
             break
-        local = unquote_to_bytes(local).lower()
+        local = unquote_to_bytes(_DEEP.sub(b"%", local)).lower()
     return local
-
-
-def _unescape(escaped: re.Match[bytes]) -> bytes:
-    """Return a character in place of JSON's escape of it, where JSON means the same by both."""
-    code = int(escaped[2], 16)
-    if code < 0x20 or code in (0x22, 0x5C) or 0xD800 <= code < 0xE000:
-        return escaped[0]
-    return escaped[1] + chr(code).encode()

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 from uuid import UUID
 
 from db.listmonk.links import NOBODY
@@ -14,7 +13,8 @@ from db.models import DeliveryEvent, EngagementEvent, TrackedMessage
 from db.people import Person
 from tasks.batch import Body, Pipeline
 from tasks.privacy.cutting_out import cut_out, parts_of
-from tasks.privacy.recipients import HASHED, find_addresses
+from tasks.privacy.recipients import HASHED, find_addresses, is_message_id
+from tasks.privacy.spellings import ENCODED, spelled_out, unescaped
 from worker.message_id import MessageIdInvalid, normalise_message_id
 
 #: What stands in a text where somebody was named.
@@ -22,6 +22,10 @@ STRUCK: Final = b"(erased)"
 
 _MESSAGE_ID: Final = re.compile(r"<[^<>\s\"]{3,250}>")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_KEY: Final = b'"' + ENCODED + b'"'
+_ESCAPES: Final = ("%&#%", "%&amp;%", r"%\%40%", r"%\%25%40%", r"%\%26%", r"%\%25%26%")
+_PLAIN: Final = re.compile(r"[a-z0-9]+")
 _WHENEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -42,11 +46,14 @@ class Witness:
         self._hashed = re.compile(b"|".join([HASHED.encode() + each + rb"@[a-z0-9.-]+" for each in hashes]) or rb"(?!)")
 
     def needles(self) -> list[str]:
-        """Return texts in lower case of which at least one stands where he is named; the first look, not the last."""
-        needles = {mark.decode() for mark in self._marks}
+        """Return patterns of LIKE, in lower case, of which one fits wherever he is named; the first look, not the last.
+
+        Of an address they have what is hardly ever escaped; and by itself what escapes an @, or escapes that again.
+        """
+        needles = {f"%{mark.decode()}%" for mark in self._marks}
         for address in self._person.addresses:
-            needles |= {address, address.replace("@", "%40"), address.replace("@", "%2540")}
-            needles |= {quote(address, safe="").lower(), quote(quote(address, safe=""), safe="").lower()}
+            name, _, domain = address.rpartition("@")
+            needles |= {f"%{_longest(name)}%{_longest(domain)}%", *_ESCAPES}
         return sorted(needles)
 
     def touches(self, kind: str, bodies: Sequence[bytes]) -> bool:
@@ -68,7 +75,44 @@ class Witness:
         return [part for part in parts_of(kind, body) if self.touches(kind, [part])]
 
     def strike(self, text: bytes) -> bytes:
-        """Return ``text`` with his name struck out, in whatever spelling; itself, if he is not named."""
+        """Return ``text`` with his name struck out, in whatever spelling; itself, if he is not named.
+
+        Where nothing tells how much of a text spells his name, all of it goes: of JSON the string that holds it, but
+        never a Message-ID.
+        """
+        struck = self._strike_plainly(text)
+        if not self._spells_him(struck):
+            return struck
+        plain = unescaped(struck)
+        lowered = plain.lower()
+        left: list[bytes] = []
+        telling: list[bytes] = []  # all but what is to stay, whatever it spells
+        done = 0
+        for string in _STRING.finditer(plain):
+            before, kept = plain[done : string.start()], string[0]
+            done = string.end()
+            if is_message_id(lowered, string.start() + 1):
+                telling.append(before)
+            else:
+                if self._spells_him(_KEY + b":" + kept if left[-1:] == [_KEY] else kept):
+                    kept = b'"' + STRUCK + b'"'
+                telling += before, kept
+            left += before, kept
+        telling.append(plain[done:])
+        if self._spells_him(b"".join(telling)):
+            return STRUCK
+        made = b"".join((*left, plain[done:]))
+        return struck if made == plain else made
+
+    def _spells_him(self, text: bytes) -> bool:
+        """Tell whether he is named in what a text says when nothing in it is escaped or encoded any more."""
+        said = spelled_out(text)
+        if said is text:
+            return False
+        blank = said.replace(b"+", b" ") if any(" " in each for each in self._person.addresses) else said
+        return self._strike_plainly(said) != said or self._strike_plainly(blank) != blank
+
+    def _strike_plainly(self, text: bytes) -> bytes:
         plain, places = find_addresses(text, self._person.addresses)
         lowered = plain.lower()
         struck = [(start, end, STRUCK) for start, end in places]
@@ -109,10 +153,15 @@ class Witness:
         return any(self.strike(body) != body or (odd and self._holds_id(body)) for body in bodies)
 
     def _holds_id(self, body: bytes) -> bool:
-        text = body.decode(errors="replace").replace("\\u003c", "<").replace("\\u003e", ">")
+        text = unescaped(spelled_out(body)).decode(errors="replace")
         if any(UUID(found) in self._person.azure for found in _UUID.findall(text)):
             return True
         return any(_normalised(found) in self._person.internet for found in _MESSAGE_ID.findall(text))
+
+
+def _longest(text: str) -> str:
+    """Return the longest piece of a text that neither JSON nor a URL writes otherwise."""
+    return max(_PLAIN.findall(text), key=len, default="")
 
 
 def _normalised(message_id: str) -> str | None:

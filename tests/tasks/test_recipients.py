@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 from urllib.parse import quote
@@ -61,6 +62,8 @@ def test_whoever_an_event_went_to_is_replaced(key: str) -> None:
         f"https://www.example.com/?to={quote(quote('mailto:' + ADDRESS, safe=''), safe='')}",
         f"https://www.example.com/u/{ADDRESS}/offer",
         f"https://www.example.com/?q=hello+{ADDRESS}",
+        f"https://www.example.com/?to={quote(ADDRESS, safe='').replace('%', '%' + '25' * 9)}",
+        *(f"mail to {ADDRESS.replace('@', at)} failed" for at in ("&#64;", "&#064;", "&#X40;", "&commat;")),
         f"'{ADDRESS}', \"{ADDRESS}\"\n{ADDRESS}\t({ADDRESS})",
     ],
 )
@@ -115,6 +118,42 @@ def test_a_recipient_in_brackets_or_with_a_name_is_stored_as_the_same_hash() -> 
         (event,) = read(RECIPIENTS.hide(body_of(delivery("e1", recipient=recipient)))).deliveries
         assert event.recipient == HASH
         assert event.recipient_domain == "example.net"
+
+
+@pytest.mark.parametrize("name", ['"reader x"', '"a@b, c: {d}"', r'"\"x\" y"', '"X"'])
+def test_a_recipient_whose_name_is_in_quotes_is_hidden_wherever_he_is_named(name: str) -> None:
+    address = f"{name}@example.net"
+    hashed = RECIPIENTS.hash_of(address) or ""
+    body = RECIPIENTS.hide(body_of(delivery("e1", recipient=address, userAgent=f"to <{address}>")))
+    assert [event.recipient for event in read(body).deliveries] == [hashed]
+    assert hashed in json.loads(body)[0]["data"]["recipient"]
+    assert name.replace("\\", "").encode() not in body.replace(b"\\", b"")
+    assert RECIPIENTS.hide(body) == body
+    named = delivery("e1", recipient=f"Reader <{address}>", internetMessageId=f"<{address}>")
+    if "," not in name and "\\" not in name:
+        assert hashed in RECIPIENTS.hide(body_of(named)).decode()
+    assert json.loads(RECIPIENTS.hide(body_of(named)))[0]["data"]["internetMessageId"] == f"<{address}>"
+
+
+def test_what_json_puts_between_quotes_before_an_at_is_no_name() -> None:
+    texts = [{"a": "b", "c": "@example.net"}, ["b", "@example.net"], 'b" "@example.net']
+    body = body_of(delivery("e1", recipient=json.dumps(texts), others=texts))
+    assert json.loads(RECIPIENTS.hide(body)) == json.loads(body)
+    named = body_of(delivery("e1", recipient='": "@example.net', userAgent="@example.net", subject='": "@example.net'))
+    made = json.loads(RECIPIENTS.hide(named))[0]["data"]
+    assert (made["userAgent"], made["subject"]) == ("@example.net", made["recipient"])
+
+
+def test_what_an_event_holds_in_base64_is_looked_into() -> None:
+    said = cloud_event(delivery("e1", recipient=ADDRESS, internetMessageId=f"<{ADDRESS}>"))
+    data = base64.b64encode(json.dumps(said.pop("data")).encode()).decode()
+    for body in (json.dumps([said | {"data_base64": data}, delivery("e2")]), json.dumps(said | {"data_base64": data})):
+        made = json.loads(RECIPIENTS.hide(body.replace("/", "\\/").encode()))
+        inside = json.loads(base64.b64decode((made[0] if isinstance(made, list) else made)["data_base64"]))
+        assert inside["recipient"] == PSEUDONYM
+        assert inside["internetMessageId"] == f"<{ADDRESS}>"
+    odd = json.dumps([said | {"data_base64": "=not base64="}]).encode()
+    assert RECIPIENTS.hide(odd) == odd
 
 
 ODD = st.text(alphabet="an@.:<>\"'\\/\n\t\x01=,+% \u00eb\U0001f600", max_size=12)
