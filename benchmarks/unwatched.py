@@ -11,7 +11,11 @@ from tasks import drainer
 def main() -> None:
     """Run one drain process, deaf to whoever watches."""
     logging.disable(logging.INFO)
-    with patch("tasks.drain.observe_latency"), patch("worker.telemetry.metrics.observe_drained"):
+    with (
+        patch("tasks.drain.observe_latency"),
+        patch("worker.telemetry.metrics.observe_batch"),
+        patch("worker.telemetry.metrics.count_outcomes"),
+    ):
         drainer.main()
 
 

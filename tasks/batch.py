@@ -16,6 +16,7 @@ from db.quarantine import quarantine
 from tasks.eventgrid import malformed
 from tasks.patience import patiently
 from tasks.reasons import Reason
+from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,11 @@ class Pipeline(Protocol[_Rows]):
         """What a body is: an event or a message."""
         ...
 
+    @property
+    def counted(self) -> bool:
+        """Whether what becomes of bodies is counted in the metrics: by a worker, and not by a run of an operator's."""
+        ...
+
     def parse(self, bodies: Sequence[Body]) -> _Rows:
         """Turn bytes into rows, without I/O and without raising."""
         ...
@@ -96,12 +102,23 @@ class Pipeline(Protocol[_Rows]):
         ...
 
     def record(self, engine: Engine, rows: _Rows) -> Drained:
-        """Write the rows in one transaction, and after its commit settle what it left unsettled."""
+        """Write the rows in one transaction, count them, and then settle what it left unsettled."""
         ...
 
     def split(self, body: bytes) -> list[bytes]:
         """Return the elements of a body that holds several, else the body alone."""
         ...
+
+
+def count_committed(drained: Drained) -> None:
+    """Count what a transaction has committed, at once: whatever fails after it, nobody else will count it as new.
+
+    It is recorded, so nothing that happens in counting may fail the batch.
+    """
+    try:
+        metrics.count_outcomes(drained)
+    except Exception:
+        _log.exception("what was recorded could not be counted")
 
 
 def work(pipeline: Pipeline[_Rows], engine: Engine, bodies: Sequence[Body], rows: _Rows | None = None) -> Drained:
@@ -156,4 +173,7 @@ def set_aside(
 
     patiently(keep)
     _log.error("quarantined %d %s bodies whole: %s (%s)", len(bodies), kind, reason, detail)
-    return Drained(quarantined={reason.value: len(bodies)})
+    drained = Drained(quarantined={reason.value: len(bodies)})
+    if pipeline.counted:
+        count_committed(drained)
+    return drained

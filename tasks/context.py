@@ -86,13 +86,16 @@ def make_context(settings: WorkerSettings) -> Context:
         ),
         consumer=StreamConsumer(connect(settings.redis_url.get_secret_value()), (MESSAGES, EVENTS)),
         pipelines={
-            MESSAGES: MessagePipeline(tracked_via="stream", results=results, recipients=recipients, archived=archived),
+            MESSAGES: MessagePipeline(
+                tracked_via="stream", results=results, recipients=recipients, archived=archived, counted=True
+            ),
             EVENTS: EventPipeline(
                 first_wait=settings.park_schedule[0],
                 jitter=settings.park_jitter_percent / 100,
                 results=results,
                 recipients=recipients,
                 archived=archived,
+                counted=True,
             ),
         },
     )

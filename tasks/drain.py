@@ -112,7 +112,7 @@ def record_batch(consumer: StreamConsumer, engine: Engine, pipeline: Pipeline[An
         if span is not None:
             span.set_attributes({f"attribution.{name}": count for name, count in drained.counts().items()})
     try:
-        metrics.observe_drained(batch.stream, drained, len(batch.entries), seconds)
+        metrics.observe_batch(batch.stream, len(batch.entries), seconds)
         if batch.rows is not None:
             observe_latency(batch.rows)
         batch_log.tell(batch.stream, batch.entries, drained, seconds)
@@ -167,9 +167,7 @@ def retire_exhausted(
         try:
             elements = pipeline.split(entry.body) if entry.deliveries <= max_deliveries + APART_TRIES else []
             if len(elements) < 2:
-                retired = set_aside(engine, pipeline, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
-                metrics.count_outcomes(retired)
-                drained += retired
+                drained += set_aside(engine, pipeline, bodies_of([entry]), Reason.DELIVERED_TOO_OFTEN, None)
             else:
                 consumer.append(entry.stream, elements, entry.origin)
                 _log.error(

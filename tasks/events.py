@@ -16,7 +16,7 @@ from db.events import Recorded, record_events
 from db.quarantine import quarantine
 from db.results import Results
 from tasks.archiving import pack
-from tasks.batch import Body, Drained
+from tasks.batch import Body, Drained, count_committed
 from tasks.eventgrid import Parsed, content_key, parse_body
 from tasks.patience import patiently
 from tasks.privacy.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
@@ -45,7 +45,7 @@ class EventPipeline:
     ``first_wait`` is the time until a parked event's first retry; it strays by the fraction ``jitter``. ``run_id`` is
     the run that brings the events, if it is not the stream. ``recipients`` says how those are written down,
     ``archived`` whether bodies are kept for a replay, and ``not_before`` from when on events are recorded at all: what
-    is older may have been counted, and removed with all that it would be known again by.
+    is older may have been counted, and removed with all that it would be known again by. ``counted``: see `Pipeline`.
     """
 
     first_wait: timedelta
@@ -55,6 +55,7 @@ class EventPipeline:
     recipients: Recipients = field(default_factory=Recipients)
     archived: bool = False
     not_before: datetime | None = None
+    counted: bool = False
     kind: str = "event"
 
     def parse(self, bodies: Sequence[Body]) -> EventRows:
@@ -122,12 +123,9 @@ class EventPipeline:
                 recorded = patiently(attribute_or_park)
             except Erased as erased:
                 return record_the_rest(self, engine, rows.bodies, erased)
-        with trace_part("settle"):
-            released = settle(engine, self.results, recorded.unsettled, recorded.engagements)
-        return Drained(
+        drained = Drained(
             attributed=recorded.attributed,
             parked=recorded.parked,
-            released=released,
             duplicates=recorded.duplicates,
             contradictions=recorded.contradictions,
             taught=recorded.taught,
@@ -135,6 +133,14 @@ class EventPipeline:
             too_old=rows.too_old,
             quarantined=dict(Counter(part.reason for part in parsed.malformed)),
         )
+        if self.counted:
+            count_committed(drained)
+        with trace_part("settle"):
+            released = Drained(released=settle(engine, self.results, recorded.unsettled, recorded.engagements))
+        if self.counted:
+            count_committed(released)
+        drained += released
+        return drained
 
     def split(self, body: bytes) -> list[bytes]:
         """Return the events of an array, each as it stands."""

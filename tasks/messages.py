@@ -19,7 +19,7 @@ from db.quarantine import quarantine
 from db.results import Results
 from db.tracking import Tracked, message_ids, track_messages
 from tasks.archiving import pack
-from tasks.batch import Body, Drained
+from tasks.batch import Body, Drained, count_committed
 from tasks.eventgrid import malformed
 from tasks.patience import patiently
 from tasks.privacy.leaving_out import Erased, keys_of, leave_out_erased, record_the_rest
@@ -52,13 +52,14 @@ class MessagePipeline:
     """What is done to send-trackings.
 
     ``tracked_via`` is the door, as it is stored with each message; ``recipients`` says how those are written down, and
-    ``archived`` whether bodies are kept for a replay.
+    ``archived`` whether bodies are kept for a replay. ``counted``: see `Pipeline`.
     """
 
     tracked_via: str
     results: Results = field(default_factory=Results)
     recipients: Recipients = field(default_factory=Recipients)
     archived: bool = False
+    counted: bool = False
     kind: str = "message"
 
     def parse(self, bodies: Sequence[Body]) -> Messages:
@@ -105,16 +106,21 @@ class MessagePipeline:
                 tracked = patiently(track)
             except Erased as erased:
                 return record_the_rest(self, engine, rows.read, erased)
-        with trace_part("settle"):
-            released = settle(engine, self.results, message_ids(rows.messages) | tracked.learned)
-        return Drained(
+        drained = Drained(
             tracked=tracked.new,
             known=tracked.known,
             completed=tracked.completed,
             refused=len(tracked.refused),
-            released=released,
             quarantined=dict(Counter(part.reason for part in rows.malformed)),
         )
+        if self.counted:
+            count_committed(drained)
+        with trace_part("settle"):
+            released = Drained(released=settle(engine, self.results, message_ids(rows.messages) | tracked.learned))
+        if self.counted:
+            count_committed(released)
+        drained += released
+        return drained
 
     def split(self, body: bytes) -> list[bytes]:
         """Return the trackings of one call, each as it stands."""

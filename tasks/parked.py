@@ -37,13 +37,15 @@ def sweep_parked() -> str:
     """Release what other programs' trackings match, and retry what is due. Safe when run twice at once."""
     ctx = context()
     ctx.require_postgresql()
-    released = adopt(ctx)
+    adopted = adopt(ctx)
     swept = retry_due(ctx)
-    released += settle(ctx.engine, ctx.results, swept.taught, swept.engagements)
-    metrics.EVENTS.labels("released", "").inc(released + swept.attributed)
+    # What is committed is counted before anything else can fail.
+    metrics.EVENTS.labels("released", "").inc(adopted + swept.attributed)
     metrics.EVENTS.labels("expired", "").inc(swept.expired)
+    settled = settle(ctx.engine, ctx.results, swept.taught, swept.engagements)
+    metrics.EVENTS.labels("released", "").inc(settled)
     counts = {
-        "released": released,
+        "released": adopted + settled,
         "attributed": swept.attributed,
         "expired": swept.expired,
         "parked again": swept.parked,

@@ -17,7 +17,6 @@ from tasks.context import context
 from tasks.messages import CALL, MessagePipeline
 from worker.app import app
 from worker.streams import MESSAGES
-from worker.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 #: What positional arguments of `track_message` mean, in their order.
@@ -53,14 +52,13 @@ def _track(task: Task[..., str], trackings: Any) -> str:
     When that does not work out, for whatever reason, the trackings move to their stream.
     """
     ctx = context()
-    pipeline = MessagePipeline(tracked_via="celery", results=ctx.results, recipients=ctx.recipients)
+    pipeline = MessagePipeline(tracked_via="celery", results=ctx.results, recipients=ctx.recipients, counted=True)
     try:
         ctx.require_postgresql()
         drained = work(pipeline, ctx.engine, [Body(encode(trackings), task.request.id, datetime.now(UTC))])
     except Exception as error:  # SoftTimeLimitExceeded included
         _log.warning("trackings were not recorded (%s); they go onto the stream", type(error).__name__)
         return _hand_over(task, [trackings])
-    metrics.count_outcomes(drained)
     return str(drained)
 
 

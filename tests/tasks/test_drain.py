@@ -312,7 +312,7 @@ def test_a_fault_of_ours_quarantines_nothing(ctx: Context, redis_client: redis.R
     assert backlog(redis_client) == (1, 1)
 
 
-@pytest.mark.parametrize("telling", ["metrics.observe_drained", "batch_log.tell"])
+@pytest.mark.parametrize("telling", ["metrics.observe_batch", "batch_log.tell"])
 def test_a_fault_in_what_is_told_of_a_batch_does_not_keep_it_from_being_acknowledged(
     ctx: Context,
     redis_client: redis.Redis,

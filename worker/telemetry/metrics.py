@@ -320,9 +320,8 @@ def begin_task(task: str) -> None:
         TASKS.labels(task, outcome)
 
 
-def observe_drained(stream: str, drained: _Drained, entries: int, seconds: float) -> None:
-    """Count what became of a batch of ``stream``."""
-    count_outcomes(drained)
+def observe_batch(stream: str, entries: int, seconds: float) -> None:
+    """Note how large a batch of ``stream`` was, and how long it took."""
     BATCH_ENTRIES.labels(stream).observe(entries)
     BATCH_SECONDS.labels(stream).observe(seconds)
 
