@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from db.parking import Swept
 from tasks import parked, track  # modules, and no tasks: see tests/tasks/test_track.py
 from tasks.context import Context
 from tests.tasks.payloads import body_of, engagement
@@ -103,7 +104,7 @@ def test_what_a_sweep_has_released_before_what_it_taught_could_be_looked_for(
     ctx: Context, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, counted: Count
 ) -> None:
     monkeypatch.setattr("tasks.parked.context", lambda: ctx)
-    swept = parked.Swept(attributed=2, expired=3)
+    swept = Swept(attributed=2, expired=3)
     monkeypatch.setattr("tasks.parked.retry_due", lambda _ctx: swept)
     monkeypatch.setattr("tasks.parked.settle", fail)
     with pytest.raises(OperationalError):
