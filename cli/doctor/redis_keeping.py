@@ -27,7 +27,7 @@ def writable(installation: Installation) -> Iterator[Finding]:
             client.set(PROBE, 1, ex=60)
         except ResponseError as error:
             yield failure(
-                f"{server} takes no writes: {_refusal(str(error))}.", "Each request is answered 503 till then."
+                f"{server} takes no writes: {_refusal(str(error))}.", "Cure that: each request is answered 503 till then."
             )
 
 
@@ -115,15 +115,16 @@ def memory(installation: Installation) -> Iterator[Finding]:
                 "Set maxmemory to 60 % of the machine's memory, or of its container's limit.",
             )
             continue
+        limit = f"its maxmemory of {most / 1024**2:,.0f} MiB"
         percent = 100 * (int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))) / most
         if percent > limit_percent:
             yield failure(
-                f"{server} uses {percent:.0f} % of its maxmemory, and {limit_percent} % is the limit"
+                f"{server} uses {percent:.0f} % of {limit}, and {limit_percent} % is what it may"
                 " (ATTRIBUTION_MEMORY_LIMIT_PERCENT): the receiver answers 503.",
                 "Look whether workers drain, and what else is in it (redis-cli --bigkeys); or raise maxmemory.",
             )
         elif percent > _NEARLY * limit_percent:
             yield warning(
-                f"{server} uses {percent:.0f} % of its maxmemory; from {limit_percent} % on the receiver answers 503.",
+                f"{server} uses {percent:.0f} % of {limit}; from {limit_percent} % on the receiver answers 503.",
                 "Look whether workers drain, and what else is in it (redis-cli --bigkeys); or raise maxmemory.",
             )
