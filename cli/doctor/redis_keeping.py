@@ -119,7 +119,7 @@ def memory(installation: Installation) -> Iterator[Finding]:
         percent = 100 * (int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))) / most
         if percent > limit_percent:
             yield failure(
-                f"{server} uses {percent:.0f} % of {limit}, and {limit_percent} % is what it may"
+                f"{server} uses {percent:.0f} % of {limit}, and {limit_percent} % is the limit"
                 " (ATTRIBUTION_MEMORY_LIMIT_PERCENT): the receiver answers 503.",
                 "Look whether workers drain, and what else is in it (redis-cli --bigkeys); or raise maxmemory.",
             )

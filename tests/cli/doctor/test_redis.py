@@ -121,7 +121,7 @@ def test_a_redis_without_a_limit_or_without_room_is_found(private_redis: MakeRed
         client.config_set("maxmemory", int(used / 0.8))
         level, sentence, _ = diagnose(only="redis-memory", redis_url=server.url, **SECRET).one("redis-memory")
         assert level == "failure"
-        assert re.search(r"of its maxmemory of 1\d MiB, and 70 % is what it may", sentence)
+        assert re.search(r"of its maxmemory of 1\d MiB, and 70 % is the limit", sentence)
         client.config_set("maxmemory", used // 2)
     diagnosis = diagnose(
         only=("redis-writable", "celery"), redis_url=server.url, database_url=f"postgresql://a@{NOWHERE}/a"
