@@ -76,8 +76,8 @@ def beat(installation: Installation) -> Iterator[Finding]:
         yield failure(
             "No beat answers: parked events are not looked for again, foreign rows not adopted, campaigns not counted,"
             " no webhook is posted, and the archive is not purged.",
-            "Start `attribution beat`, one per installation. If one runs, compare its settings with those here: it"
-            " answers through Celery's Redis, and only while it ticks.",
+            "Start `attribution beat`, one per installation. If one runs, start it again, for it answers only while it"
+            " ticks; if that does not help, compare its settings with those here: it answers through Celery's Redis.",
         )
     elif len(found.beats) > 1:
         yield hint(
