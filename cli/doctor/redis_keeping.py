@@ -27,7 +27,8 @@ def writable(installation: Installation) -> Iterator[Finding]:
             client.set(PROBE, 1, ex=60)
         except ResponseError as error:
             yield failure(
-                f"{server} takes no writes: {_refusal(str(error))}.", "Cure that: each request is answered 503 till then."
+                f"{server} takes no writes: {_refusal(str(error))}.",
+                "Cure that: each request is answered 503 till then.",
             )
 
 
