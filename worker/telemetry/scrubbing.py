@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: PostgreSQL repeats rows behind these words, and SQLAlchemy statements and parameters. They end an exception's text.
+#: PostgreSQL repeats rows behind these words, SQLAlchemy statements and parameters, and Redis a command that it does not
+#: know. They end an exception's text.
 _REPEATED: Final = re.compile(
-    r"(?:(?<=\s)|^)(?P<what>DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+|\[SQL|\[parameters):.*?(?=\n\n|\n\(Background|\Z)",
+    r"(?:(?<=\s)|^)(?P<what>DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+|\[SQL|\[parameters|with args beginning with):"
+    r".*?(?=\n\n|\n\(Background|\Z)",
     re.DOTALL,
 )
 _MESSAGE_ID: Final = re.compile(r"<[^\s<>]+@[^\s<>]+>")
@@ -19,6 +21,10 @@ _MESSAGE_ID: Final = re.compile(r"<[^\s<>]+@[^\s<>]+>")
 _ADDRESS: Final = re.compile(
     r"(?<![^\s<>\"'(),:;=/&?\[\]{}\\])[^\s<>\"'(),:;=/&?\[\]{}\\]+(?:@|%40)[^\s<>\"'(),:;=/&?\[\]{}\\]+"
 )
+#: A password may hold what no address does, such as the = at the end of a key.
+_LOGIN: Final = re.compile(r"(?<=://)[^\s/?#\"'<>]+@")
+#: What callers prove themselves by, in a query of whatever path.
+_CODE: Final = re.compile(r"(?<=[?&]code=)[^\s&\"'<>]+")
 _QUERY: Final = re.compile(r"(?P<url>\b[a-z][a-z0-9+.-]{0,20}://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
 
 
@@ -30,6 +36,9 @@ def scrub_text(text: str) -> str:
     if ":" in text:
         text = _REPEATED.sub(lambda found: f"{found['what'].lstrip('[')}: [hidden]", text)
         text = _QUERY.sub(r"\g<url>?[query]", text)
+    if "code=" in text:
+        text = _CODE.sub("[code]", text)
     if "@" in text or "%40" in text:
+        text = _LOGIN.sub("[login]@", text)
         text = _ADDRESS.sub("[address]", _MESSAGE_ID.sub("[message-id]", text))
     return text
