@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: PostgreSQL repeats rows behind these words, SQLAlchemy statements and parameters, and Redis a command that it does not
+#: PostgreSQL repeats rows behind these words, SQLAlchemy statements and parameters, Redis a command that it does not
 #: know. They end an exception's text.
 _REPEATED: Final = re.compile(
     r"(?:(?<=\s)|^)(?P<what>DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+|\[SQL|\[parameters|with args beginning with):"
