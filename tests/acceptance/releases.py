@@ -71,13 +71,13 @@ class Traffic:
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
-        """Send without a pause for as long as the block takes. What fails in it fails at its end."""
+        """Send on and on for as long as the block takes. What fails in it fails at its end."""
         ended = threading.Event()
         failures: list[BaseException] = []
 
         def keep_sending() -> None:
             try:
-                while not ended.is_set():
+                while not ended.wait(0.01):  # the machine is to start and stop programs, too
                     self.send(1)
             except BaseException as failure:
                 failures.append(failure)
