@@ -69,6 +69,7 @@ class _Adopting:
         self._events = events
         self._imported = imported
         self.kind = events.kind
+        self.counted = events.counted
         self.parse = events.parse
         self.split = events.split
         self.hide = events.hide

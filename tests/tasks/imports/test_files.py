@@ -108,3 +108,13 @@ def test_many_small_files_share_a_batch(engine: Engine, settings: WorkerSettings
     with engine.begin() as conn:
         finished = conn.execute(text("SELECT count(*) FROM attribution_imports WHERE finished_at IS NOT NULL"))
         assert finished.scalar_one() == 30
+
+
+def test_what_the_database_refuses_is_quarantined_alone_and_the_others_go_through(
+    engine: Engine, settings: WorkerSettings, tmp_path: Path
+) -> None:
+    with engine.begin() as conn:
+        conn.execute(text("ALTER TABLE azure_engagement_events ADD CONSTRAINT sour CHECK (event_id <> 'e3')"))
+    imported = run(engine, settings, files(write(tmp_path / "array.json", LAYOUTS["array.json"])))
+    assert imported.drained.quarantined == {"refused_by_database": 1}
+    assert set(events(engine)) == {"e0", "e1", "e2", "e4"}
