@@ -84,7 +84,8 @@ def searching(name: str, person: Person) -> Iterator[tuple[Search, WorkerSetting
     from tasks.runs import pipelines_of
 
     with operating(name, for_batches=False) as (engine, settings):
-        if not person.subscribers and settings.recipients == "hash" and settings.recipient_key is None:
+        has_key = settings.recipient_key is not None or settings.recipient_old_keys
+        if not person.subscribers and settings.recipients == "hash" and not has_key:
             with engine.begin() as conn:
                 if not find_listmonk(conn).present:
                     raise Failed(

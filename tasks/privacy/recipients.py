@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -73,25 +73,26 @@ _Named = tuple[int, int, bytes]
 class Recipients:
     """How recipients are written down: as pseudonyms made with ``key``, as nobody without one, or ``plain``.
 
-    Any thread may call it.
+    ``old_keys`` are what pseudonyms were made with before. Any thread may call it.
     """
 
-    def __init__(self, *, plain: bool = False, key: str | None = None) -> None:
+    def __init__(self, *, plain: bool = False, key: str | None = None, old_keys: Sequence[str] = ()) -> None:
         self.plain = plain
-        # A key may be longer than what the hash takes.
-        secret = blake2b(key.encode(), digest_size=32, person=b"recipients").digest() if key else None
-        self._hash = blake2b(digest_size=16, key=secret) if secret else None
+        self._hash = _keyed(key) if key else None
+        self._old_hashes = [_keyed(old) for old in old_keys]
 
     def hash_of(self, address: str) -> str | None:
         """Return what is stored for ``address``, in any letter case: 32 hexadecimal digits; None without a key."""
         return self._hash_of(normalise_address(address).encode())
 
+    def hashes_of(self, address: str) -> set[str]:
+        """Return what is stored for ``address``, or was with an earlier key."""
+        normal = normalise_address(address).encode()
+        hashes = {_digest(each, normal) for each in self._old_hashes}
+        return hashes if self._hash is None else hashes | {_digest(self._hash, normal)}
+
     def _hash_of(self, address: bytes) -> str | None:
-        if self._hash is None:
-            return None
-        digest = self._hash.copy()
-        digest.update(address)
-        return digest.hexdigest()
+        return None if self._hash is None else _digest(self._hash, address)
 
     def kept(self, recipient: str | None) -> str | None:
         """Return what the column `recipient` of an event is to hold, given its body's as it was after `hide`."""
@@ -169,7 +170,11 @@ class Recipients:
 def make_recipients(settings: WorkerSettings) -> Recipients:
     """Return how recipients are to be written down, by the settings."""
     key = settings.recipient_key
-    return Recipients(plain=settings.recipients == "plain", key=key.get_secret_value() if key else None)
+    return Recipients(
+        plain=settings.recipients == "plain",
+        key=key.get_secret_value() if key else None,
+        old_keys=[old.get_secret_value() for old in settings.recipient_old_keys],
+    )
 
 
 def normalise_address(address: str) -> str:
@@ -197,6 +202,18 @@ def _unquoted(address: bytes) -> bytes:
         return bytes(json.loads(b'"' + address + b'"').encode())
     except ValueError:  # JSON in JSON, or none
         return re.sub(rb"\\+\"", b'"', address)
+
+
+def _keyed(key: str) -> blake2b:
+    # A key may be longer than what the hash takes.
+    secret = blake2b(key.encode(), digest_size=32, person=b"recipients").digest()
+    return blake2b(digest_size=16, key=secret)
+
+
+def _digest(keyed: blake2b, address: bytes) -> str:
+    digest = keyed.copy()
+    digest.update(address)
+    return digest.hexdigest()
 
 
 def _names_no_more(lowered: bytes, at: int) -> bool:

@@ -121,8 +121,12 @@ class Search:
                     person.subscribers.add(row.id)
                     person.uuids.add(row.uuid)
                     person.addresses.add(normalise_address(row.email))
-        for address in person.addresses:
-            person.recipients |= {address} | {each for each in [self.recipients.hash_of(address)] if each}
+        self._hash_addresses()
+
+    def _hash_addresses(self) -> None:
+        """Learn what else his addresses are stored as: by the setting and the keys of now, and by those before."""
+        for address in self.person.addresses:
+            self.person.recipients |= {address} | self.recipients.hashes_of(address)
 
     def _find_rows(self) -> dict[str, list[Row[Any]]]:
         return {table: [*self._scan(table)] for table in (TRACKING, *EVENTS)}
@@ -196,6 +200,8 @@ class Search:
         person.internet |= {m for m in messages if company["message", m] <= person.recipients | nobody}
         person.subscribers |= {s for s in subscribers if company["subscriber", s] <= person.recipients | nobody}
         person.recipients |= {r for r in recipients if company["recipient", r] <= person.subscribers | nobody}
+        person.addresses |= {r for r in person.recipients if "@" in r}
+        self._hash_addresses()
 
     def _keep(self, rows: Mapping[str, Sequence[Row[Any]]], found: Found) -> None:
         """Keep which rows were found, and find those that hang on them."""

@@ -103,13 +103,14 @@ def _names_of(person: Person) -> list[str]:
 def _marks_of(person: Person, recipients: Recipients) -> dict[str, Any]:
     """Return what a run is to be known again by. Nobody tells from it who that is, if there is a key of recipients."""
     salt = secrets.token_hex(16)
-    return {"salt": salt, "about": [_mark(name, salt, recipients) for name in _names_of(person)]}
+    return {"salt": salt, "about": [_mark(recipients.hash_of(name) or name, salt) for name in _names_of(person)]}
 
 
 def _is_about(parameters: Mapping[str, Any], person: Person, recipients: Recipients) -> bool:
     salt = parameters.get("salt", "")
-    return not {_mark(name, salt, recipients) for name in _names_of(person)}.isdisjoint(parameters.get("about", ()))
+    known = {secret for name in _names_of(person) for secret in (name, *recipients.hashes_of(name))}
+    return not {_mark(secret, salt) for secret in known}.isdisjoint(parameters.get("about", ()))
 
 
-def _mark(name: str, salt: str, recipients: Recipients) -> str:
-    return blake2b((recipients.hash_of(name) or name).encode(), key=salt.encode(), digest_size=16).hexdigest()
+def _mark(secret: str, salt: str) -> str:
+    return blake2b(secret.encode(), key=salt.encode(), digest_size=16).hexdigest()

@@ -126,6 +126,11 @@ class WorkerSettings(CommonSettings):
         description="Key of those hashes, at least 32 characters. Keep it for good, and away from backups: what was"
         " hashed with another is not found by its address any more.",
     )
+    recipient_old_keys: Annotated[tuple[SecretStr, ...], Comma] = Field(
+        (),
+        description="Earlier keys, separated by commas. Nothing is hashed with them any more; people are found by what"
+        " was. Each is as long as the key.",
+    )
     archive_retention: Duration = Field(
         timedelta(days=14),
         ge=timedelta(0),
@@ -181,7 +186,7 @@ class WorkerSettings(CommonSettings):
     )
 
     split_lists = field_validator(
-        "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", mode="before"
+        "park_schedule", "personal_parameters", "bounce_types", "webhook_secrets", "recipient_old_keys", mode="before"
     )(split)
 
     @field_validator("recipient_key")
@@ -190,6 +195,13 @@ class WorkerSettings(CommonSettings):
         if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
             raise ValueError(f"it is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`")
         return key
+
+    @field_validator("recipient_old_keys")
+    @classmethod
+    def _were_strong(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):
+            raise ValueError(f"one of them is shorter than {SHORTEST_KEY} characters, and never was a key")
+        return keys
 
     @field_validator("webhook_url")
     @classmethod
