@@ -16,14 +16,15 @@ _QUERIES = load_queries("allowance.sql")
 
 
 def ask(engine: sa.Engine, longest_answer: timedelta) -> None:
-    """Have PostgreSQL answer a question that asks for nothing, on a connection that is there or on a new one.
+    """Have PostgreSQL say that it takes writes, on a connection that is there or on a new one. Nothing is written.
 
     Raises:
-        sqlalchemy.exc.SQLAlchemyError: it did not within ``longest_answer``, or a connection was not to be had.
+        sqlalchemy.exc.SQLAlchemyError: it takes none; or it did not answer within ``longest_answer``, or a connection
+            was not to be had.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn, _silence(conn) as driver:
         driver.longest_silence = longest_answer
-        conn.execute(_QUERIES["say_something"])
+        conn.execute(_QUERIES["require_use"])
 
 
 @contextmanager

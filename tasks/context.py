@@ -43,7 +43,7 @@ class Context:
     presence: Presence = field(default_factory=Presence)
 
     def require_postgresql(self) -> None:
-        """Do not begin what needs PostgreSQL while that does not answer.
+        """Do not begin what needs PostgreSQL while that does not answer, or takes no writes.
 
         Raises:
             worker.errors.DatabaseAway: after a few seconds, or at once if it did not answer a moment ago.

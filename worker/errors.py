@@ -21,7 +21,7 @@ class StreamUnavailable(AttributionError):
 
 
 class DatabaseAway(AttributionError):
-    """PostgreSQL does not answer. What needs it was not begun, and is asked for again."""
+    """PostgreSQL does not answer, or takes no writes. What needs it was not begun, and is asked for again."""
 
 
 class RedisUnsafe(AttributionError):

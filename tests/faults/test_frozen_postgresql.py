@@ -14,7 +14,7 @@ import psutil
 import pytest
 import redis
 from celery import Celery
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from db.allowance import ask
 from db.engine import create_engine
@@ -77,9 +77,22 @@ def test_silence_is_noticed_soon_and_postgresql_is_then_left_alone_for_a_while(
     known.require(engine)
     assert proxy.connections == 2
     away, back = (record.message for record in caplog.records)
-    assert away.startswith("PostgreSQL does not answer; tasks are left for later: OperationalError")
-    assert back == "PostgreSQL answers again"
+    assert away.startswith("PostgreSQL cannot be used; tasks are left for later: OperationalError")
+    assert back == "PostgreSQL can be used again"
     engine.dispose()
+
+
+def test_one_that_takes_no_writes_is_left_alone_and_its_connection_is_not_used_again(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ctx.engine.begin() as conn:
+        conn.execute(text("SET default_transaction_read_only = on"))  # as if a failover had left it on a standby
+    known = presence.Presence()
+    with pytest.raises(DatabaseAway):
+        known.require(ctx.engine)
+    assert "InternalError: (ReadOnlySqlTransaction) it takes no writes (25006)" in caplog.text
+    known._pauses_until = 0.0
+    known.require(ctx.engine)
 
 
 def test_an_answer_stands_for_a_moment_so_that_short_tasks_do_not_each_ask(
