@@ -77,7 +77,7 @@ def take_measures(ctx: Context) -> Measured:
             with ctx.engine.begin() as conn, allow_time(conn, LONGEST_STATEMENT):
                 measured |= take(conn)
         except DatabaseAway:
-            _log.warning("PostgreSQL does not answer; from %s on nothing was measured", take.__name__.strip("_"))
+            _log.warning("PostgreSQL cannot be used; from %s on nothing was measured", take.__name__.strip("_"))
             break
         except SQLAlchemyError as error:
             _log.warning("%s could not be measured (%s)", take.__name__.strip("_"), type(error).__name__)

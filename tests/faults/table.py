@@ -248,4 +248,14 @@ FAULTS = (
             _FROZEN + "test_what_redis_tells_is_measured",
         ),
     ),
+    Fault(
+        22,
+        "PostgreSQL takes no writes",
+        "default_transaction_read_only, as a failover or a provider with a full disk leaves it",
+        "The same as when it freezes: batches wait and come again, trackings move to their stream",
+        (
+            _FROZEN + "test_one_that_takes_no_writes_is_left_alone_and_its_connection_is_not_used_again",
+            "tasks/test_patience.py::test_a_transaction_that_is_tried_again_says_so_once_and_why_without_its_statement",
+        ),
+    ),
 )

@@ -18,7 +18,7 @@ def functions(file: Path) -> dict[str, ast.FunctionDef]:
 
 
 def test_every_fault_has_its_row_and_its_outcome() -> None:
-    assert [fault.number for fault in FAULTS] == list(range(1, 22))
+    assert [fault.number for fault in FAULTS] == list(range(1, 23))
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert all(fault.done and fault.outcome and fault.tests for fault in FAULTS)
 
