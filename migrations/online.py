@@ -21,8 +21,10 @@ from alembic import op
 from alembic.util import CommandError
 from psycopg import errors
 
-#: Longest wait for a lock that keeps others out. Everyone behind us in the queue waits as well.
-LOCK_TIMEOUT = timedelta(seconds=3)
+#: Longest wait for a lock that keeps others out. Everyone behind us in the queue waits as well. So the first wait is
+#: short, which is enough where only the pipeline is at work, and each is twice the one before: a report in the way may
+#: end in a pause, with nobody behind us. An autovacuum gives way to who has waited for a second (`deadlock_timeout`).
+FIRST_LOCK_TIMEOUT, LOCK_TIMEOUT = timedelta(milliseconds=200), timedelta(seconds=3)
 #: Longest wait for transactions older than a concurrent index. It keeps nobody out; it only must not last for ever.
 INDEX_TIMEOUT = timedelta(minutes=10)
 #: How often a step that met a lock is tried, and the pause in between, in which the others get through.
@@ -90,8 +92,9 @@ class Online:
 
     def _transaction(self, what: str, statements: Sequence[str], **parameters: object) -> list[Any]:
         for attempt in range(1, TRIES + 1):
+            longest_wait = min(LOCK_TIMEOUT, FIRST_LOCK_TIMEOUT * 2 ** (attempt - 1))
             try:
-                with self._connection.transaction(), self._lock_timeout(LOCK_TIMEOUT, local=True):
+                with self._connection.transaction(), self._lock_timeout(longest_wait, local=True):
                     return [self.rows(statement, **parameters) for statement in statements][-1]
             except (errors.LockNotAvailable, errors.DeadlockDetected):
                 if attempt == TRIES:

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -47,6 +48,29 @@ def test_step_that_meets_a_lock_lets_others_pass_and_tries_again(old_database: M
         upgrade(url, report=release_on_third_attempt)
     assert is_current(url)
     assert 0 < longest < 1
+
+
+def test_the_first_waits_for_a_lock_are_short_for_others_wait_behind(
+    old_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online, "FIRST_LOCK_TIMEOUT", timedelta(milliseconds=10))
+    monkeypatch.setattr(online, "LOCK_TIMEOUT", timedelta(milliseconds=50))
+    monkeypatch.setattr(online, "PAUSE", timedelta(0))
+    monkeypatch.setattr(online, "TRIES", 5)
+    url = old_database("v7.2", listmonk=True)
+    with connect(url) as session, psycopg.connect(url) as reader:
+        reader.execute("SELECT count(*) FROM azure_message_tracking")
+        asked: list[str] = []
+
+        class Noted(online.Online):
+            def rows(self, query: str, **parameters: object) -> list[Any]:
+                asked.append(query)
+                return super().rows(query, **parameters)
+
+        with pytest.raises(online.StillLocked):
+            Noted(session, print).change("taking it", "LOCK TABLE azure_message_tracking IN ACCESS EXCLUSIVE MODE")
+    waits = [int(query.rpartition(" ")[2]) for query in asked if "lock_timeout" in query]
+    assert waits == [10, 20, 40, 50, 50]
 
 
 @pytest.mark.usefixtures("hasty")
