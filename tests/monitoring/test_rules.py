@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.grafana.generate import dashboards
 from tests.monitoring import prometheus_binary
 from tests.monitoring.conftest import Promtool
 from tests.monitoring.expressions import RULES, complaints, rules
@@ -28,6 +29,23 @@ def test_promtool_takes_configuration_and_rules(promtool: Promtool) -> None:
 @pytest.mark.parametrize("file", [path.name for path in UNIT_TESTS])
 def test_unit_tests_of_the_rules_pass(promtool: Promtool, file: str) -> None:
     promtool("test", "rules", ROOT / "deploy/prometheus/tests" / file)
+
+
+def expressions() -> list[str]:
+    """Return every expression of the rules and the dashboards."""
+    ruled = [rule["expr"] for file in ("alerts.yml", "recording.yml") for rule in rules(file)]
+    return ruled + [query.expr for each in dashboards() for panel in each.panels() for query in panel.queries]
+
+
+def test_no_expression_means_one_thing_to_prometheus_2_and_another_to_3() -> None:
+    """3 writes the bounds of buckets as floats, has no holt_winters, and leaves a range's first instant out."""
+    scrape = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["global"]["scrape_interval"]
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    for expression in expressions():
+        assert not re.search(r"\ble\s*[=!]", expression)
+        assert "holt_winters" not in expression
+        for number, unit in re.findall(r"\[(\d+)([smhd])\]", expression):
+            assert int(number) * units[unit] >= 4 * int(scrape.removesuffix("s"))
 
 
 def checks() -> list[dict[str, Any]]:
