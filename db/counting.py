@@ -18,7 +18,9 @@ from db.sql import load_queries
 
 #: Changes added in one transaction. A drained batch makes a few, with the rows of up to a thousand events.
 CHANGES_AT_ONCE = 500
-#: Longest that one statement may take. Two of a recount's read all acts of a campaign, which may be millions.
+#: Longest that it may take to add changes, of the rows of up to half a million events.
+LONGEST_ADDITION = timedelta(minutes=2)
+#: Longest that one statement of a recount may take. Two read all acts of a campaign, which may be millions.
 LONGEST_STATEMENT = timedelta(minutes=25)
 
 _QUERIES = load_queries("counting.sql")
@@ -59,8 +61,7 @@ def _as_only_counter(engine: sa.Engine, count: Callable[[sa.Connection], Counted
             conn.execute(_QUERIES["read_one_snapshot"])
             conn.execute(_QUERIES["become_only_counter"])
             conn.execute(_QUERIES["plan_for_few"])
-            with allow_time(conn, LONGEST_STATEMENT):
-                return count(conn)
+            return count(conn)
     except sa.exc.OperationalError as error:
         if isinstance(error.orig, errors.LockNotAvailable):
             return Counted(busy=True)
@@ -68,7 +69,8 @@ def _as_only_counter(engine: sa.Engine, count: Callable[[sa.Connection], Counted
 
 
 def _add(conn: sa.Connection, limit: int) -> Counted:
-    return Counted(conn.execute(_QUERIES["add_changes"], {"limit": limit}).rowcount)
+    with allow_time(conn, LONGEST_ADDITION):
+        return Counted(conn.execute(_QUERIES["add_changes"], {"limit": limit}).rowcount)
 
 
 def _recount(conn: sa.Connection) -> Counted:
@@ -76,9 +78,11 @@ def _recount(conn: sa.Connection) -> Counted:
     if due is None:
         return Counted()
     campaign = {"source": due.source, "campaign_id": due.campaign_id}
-    conn.execute(_QUERIES["forget_counts"], campaign)
-    conn.execute(_QUERIES["recount"], campaign)
-    if due.source == "engagements":
-        conn.execute(_QUERIES["forget_people"], campaign)
-        conn.execute(_QUERIES["recount_people"], campaign)
-    return Counted(conn.execute(_QUERIES["forget_changes"], campaign).rowcount, recounts=1)
+    # Only now: a server that falls silent is waited for as long as a statement may take.
+    with allow_time(conn, LONGEST_STATEMENT):
+        conn.execute(_QUERIES["forget_counts"], campaign)
+        conn.execute(_QUERIES["recount"], campaign)
+        if due.source == "engagements":
+            conn.execute(_QUERIES["forget_people"], campaign)
+            conn.execute(_QUERIES["recount_people"], campaign)
+        return Counted(conn.execute(_QUERIES["forget_changes"], campaign).rowcount, recounts=1)

@@ -114,6 +114,19 @@ def test_a_recount_has_an_end_and_then_the_next_one_begins_anew(
     assert stats(engine) == []
 
 
+def test_adding_changes_has_an_end_long_before_a_recount_has(
+    database_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine.begin() as conn:
+        conn.execute(text(ACT), {"campaign": 1})
+    monkeypatch.setattr("db.counting.LONGEST_ADDITION", timedelta(seconds=0.2))
+    with psycopg.connect(database_url) as blocking:
+        blocking.execute("LOCK TABLE attribution_campaign_people IN EXCLUSIVE MODE")
+        with pytest.raises(OperationalError, match="statement timeout"):
+            count_changes(engine)
+    assert count_changes(engine) == Counted(changes=1)
+
+
 def test_postgresql_that_says_nothing_is_given_up_at_last(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a server that never ends the statement, or whose word of it is lost."""
     monkeypatch.setattr(allowance, "MARGIN", timedelta(seconds=-0.8))
