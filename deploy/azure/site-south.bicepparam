@@ -14,7 +14,6 @@ param messageSecrets = az.getSecret('00000000-0000-0000-0000-000000000000', 'sou
 param recipientKey = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'recipient-key')
 param flowerAuth = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'flower-auth')
 param sentryDsn = az.getSecret('00000000-0000-0000-0000-000000000000', 'south', 'south-vault', 'sentry-dsn')
-param otlpEndpoint = 'http://south-collector:4318'
 param flower = true
 param maxWorkers = 8
 param settings = {
