@@ -67,25 +67,20 @@ def container_of(app: dict[str, Any]) -> dict[str, Any]:
 
 def environment_of(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the variables that a container is given whatever the site, by their names."""
-    return {each["name"]: each for each in whatever_the_site(container["env"])}
+    listed = container["env"]
+    given = listed["function"]["parameters"]["arg_1"] if isinstance(listed, dict) else listed
+    return {each["name"]: each for each in given}
 
 
-def secrets_of(app: dict[str, Any]) -> dict[str, str]:
-    """Return the secrets that an app or a job has whatever the site, by their names."""
-    return {each["name"]: each["value"] for each in whatever_the_site(app["properties"]["configuration"]["secrets"])}
+def secrets_of(app: dict[str, Any]) -> dict[str, Any]:
+    """Return the secrets of an app or a job, by their names."""
+    return {each["name"]: each["value"] for each in app["properties"]["configuration"]["secrets"]}
 
 
-def whatever_the_site(listed: Any) -> list[dict[str, Any]]:
-    """Return a list without what is put behind it by ``concat``."""
-    found: list[dict[str, Any]] = listed["function"]["parameters"]["arg_1"] if isinstance(listed, dict) else listed
-    return found
-
-
-def unless_empty(name: str, variable: str) -> tuple[str, Any]:
-    """Return the parameter without which a variable of a file is empty, and what it is else."""
-    choice = parsed(name)["variables"][variable]["value"]["operator"]["operands"]
-    assert choice["true_value"] == []
-    return choice["condition"]["function"]["parameters"]["item_to_test"], choice["false_value"]
+def if_empty(choice: Any) -> tuple[str, Any, Any]:
+    """Return the parameter that is asked for, what is chosen if it is empty, and what else."""
+    asked = choice["operator"]["operands"]
+    return asked["condition"]["function"]["parameters"]["item_to_test"], asked["true_value"], asked["false_value"]
 
 
 def words(value: object) -> Iterator[str]:

@@ -38,7 +38,7 @@ JOBS = resources("Microsoft.App/jobs")
 OPENS = re.compile(r"password|secrets?$|secret|(database|redis)Url|auth$|key$|dsn$", re.IGNORECASE)
 #: Lines in which a secret may stand: it is declared, made, passed on, kept, hashed, or sent.
 SECRETS_GO = re.compile(
-    r"param |var redisUrl = |var sentry\w+ = empty\(|    \w+: |          value: "
+    r"param |var redisUrl = |var sentryVariables = empty\(|    \w+: |          value: "
     r"| {14}value: (?:uniqueString\(|deliverySecret$)"
 )
 #: A variable that only makes a changed secret take effect.
@@ -117,7 +117,8 @@ def test_each_container_runs_a_command_with_settings_that_it_reads(name: str) ->
 def test_a_secret_that_changes_takes_effect(name: str) -> None:
     """Azure makes a new revision of a changed template, and of a changed secret alone none."""
     app = APPS[name]
-    secrets = set(secrets_of(app).values()) | ({"sentryDsn"} if name in OBSERVED else set())
+    secrets = {("sentryDsn" if key == "sentry-dsn" else value) for key, value in secrets_of(app).items()}
+    assert ("sentryDsn" in secrets) == (name in OBSERVED)
     hashed = set(words(environment_of(container_of(app))[HASH]["value"]))
     assert secrets - {"redisPassword"} <= hashed  # which is a part of redisUrl
 

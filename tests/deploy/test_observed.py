@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import test_kubernetes as kubernetes
-from tests.deploy.bicep import container_of, parsed, resources, unless_empty
+from tests.deploy.bicep import container_of, if_empty, parsed, resources, secrets_of
 from tests.deploy.compose import OURS, ROOT, SERVICES, interpolated
 from tests.deploy.expected import DSN, OBSERVED, OBSERVING, TRACING
 from tests.deploy.test_compose import made_secrets
@@ -44,24 +44,21 @@ def test_azure_passes_them_on_to_those_who_tell() -> None:
     apps = resources("Microsoft.App/containerApps")
     for name, app in apps.items():
         variables = container_of(app)["env"]
-        secrets = app["properties"]["configuration"]["secrets"]
         if name not in OBSERVED:
             assert isinstance(variables, list)
+            assert "sentry-dsn" not in secrets_of(app)
             continue
         assert list(variables["function"]["parameters"].values())[1:] == ["sentryVariables", "chosen"]
-        assert list(secrets["function"]["parameters"].values())[1:] == ["sentrySecrets"]
-        file = f"modules/{name}.bicep"
-        kept, used = unless_empty(file, "sentrySecrets"), unless_empty(file, "sentryVariables")
-        assert kept == ("sentryDsn", [{"name": "sentry-dsn", "value": "sentryDsn"}])
-        assert used == ("sentryDsn", [{"name": DSN, "secretRef": "sentry-dsn"}])
+        used = parsed(f"modules/{name}.bicep")["variables"]["sentryVariables"]["value"]
+        assert if_empty(used) == ("sentryDsn", [], [{"name": DSN, "secretRef": "sentry-dsn"}])
+        assert if_empty(secrets_of(app)["sentry-dsn"]) == ("sentryDsn", "none", "sentryDsn")
     always, traced, site = parsed("main.bicep")["variables"]["chosen"]["value"]["function"]["parameters"].values()
     assert set(always) == OBSERVING - TRACING
-    choice = traced["operator"]["operands"]
-    assert choice["condition"]["function"]["parameters"] == {"item_to_test": "otlpEndpoint"}
-    assert choice["true_value"] == {}
-    assert set(choice["false_value"]) == TRACING
+    asked, without, given = if_empty(traced)
+    assert (asked, without) == ("otlpEndpoint", {})
+    assert set(given) == TRACING
+    assert given["OTEL_TRACES_SAMPLER"] == LITERALS["OTEL_TRACES_SAMPLER"]
     assert site == "settings"  # last, so that it wins
-    assert choice["false_value"]["OTEL_TRACES_SAMPLER"] == LITERALS["OTEL_TRACES_SAMPLER"]
 
 
 @pytest.fixture(params=["compose", "kubernetes"])

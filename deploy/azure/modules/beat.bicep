@@ -17,14 +17,6 @@ param redisUrl string
 @secure()
 param sentryDsn string
 
-// Azure refuses a secret without a value.
-var sentrySecrets = empty(sentryDsn) ? [] : [
-  {
-    name: 'sentry-dsn'
-    value: sentryDsn
-  }
-]
-
 var sentryVariables = empty(sentryDsn) ? [] : [
   {
     name: 'ATTRIBUTION_SENTRY_DSN'
@@ -57,7 +49,7 @@ resource beat 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: concat([
+      secrets: [
         {
           name: 'database-url'
           value: databaseUrl
@@ -66,7 +58,12 @@ resource beat 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'redis-url'
           value: redisUrl
         }
-      ], sentrySecrets)
+        {
+          // Azure refuses a secret without a value, and to remove one that what runs refers to.
+          name: 'sentry-dsn'
+          value: empty(sentryDsn) ? 'none' : sentryDsn
+        }
+      ]
     }
     template: {
       containers: [

@@ -20,14 +20,6 @@ param messageSecrets string
 @secure()
 param sentryDsn string
 
-// Azure refuses a secret without a value.
-var sentrySecrets = empty(sentryDsn) ? [] : [
-  {
-    name: 'sentry-dsn'
-    value: sentryDsn
-  }
-]
-
 var sentryVariables = empty(sentryDsn) ? [] : [
   {
     name: 'ATTRIBUTION_SENTRY_DSN'
@@ -60,7 +52,7 @@ resource receiver 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: concat([
+      secrets: [
         {
           name: 'redis-url'
           value: redisUrl
@@ -73,7 +65,12 @@ resource receiver 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'message-secrets'
           value: messageSecrets
         }
-      ], sentrySecrets)
+        {
+          // Azure refuses a secret without a value, and to remove one that what runs refers to.
+          name: 'sentry-dsn'
+          value: empty(sentryDsn) ? 'none' : sentryDsn
+        }
+      ]
       ingress: {
         external: true
         targetPort: 8080

@@ -25,14 +25,6 @@ param recipientKey string
 @secure()
 param sentryDsn string
 
-// Azure refuses a secret without a value.
-var sentrySecrets = empty(sentryDsn) ? [] : [
-  {
-    name: 'sentry-dsn'
-    value: sentryDsn
-  }
-]
-
 var sentryVariables = empty(sentryDsn) ? [] : [
   {
     name: 'ATTRIBUTION_SENTRY_DSN'
@@ -65,7 +57,7 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
           identity: pullIdentityId
         }
       ]
-      secrets: concat([
+      secrets: [
         {
           name: 'database-url'
           value: databaseUrl
@@ -82,7 +74,12 @@ resource worker 'Microsoft.App/containerApps@2025-01-01' = {
           name: 'recipient-key'
           value: recipientKey
         }
-      ], sentrySecrets)
+        {
+          // Azure refuses a secret without a value, and to remove one that what runs refers to.
+          name: 'sentry-dsn'
+          value: empty(sentryDsn) ? 'none' : sentryDsn
+        }
+      ]
     }
     template: {
       // The longest task, then the drain's last batch.
