@@ -189,6 +189,12 @@ def overdue(conn: Connection) -> timedelta:
     return _waited(conn.execute(_QUERIES["overdue"]).one())
 
 
+def endless_campaigns(conn: Connection, age: timedelta, *, most: int) -> list[tuple[int, datetime]]:
+    """Return up to ``most`` campaigns that are open though they began ``age`` ago or before, the oldest first."""
+    rows = conn.execute(_QUERIES["endless_campaigns"], {"age": age, "most": most})
+    return [(row.campaign_id, row.first_at) for row in rows]
+
+
 def foreign_rows(conn: Connection) -> tuple[int, timedelta]:
     """Return how many foreign rows wait to be adopted, and for how long the oldest has."""
     row = conn.execute(_QUERIES["foreign_rows"]).one()

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from db.archive import purge
 from db.drift import purge_tallies
+from db.emptying import Emptying, purge_closed
 from db.purging import (
     close_campaigns,
-    purge_closed,
     purge_erased,
     purge_expired,
     purge_journal,
@@ -79,10 +79,15 @@ def purge_classes(ctx: Context) -> Iterator[tuple[str, int]]:
 
 def _purge_events(ctx: Context, now: datetime, retention: timedelta) -> int:
     """Remove rows of closed campaigns until none may go, or the time is over."""
+    emptying = Emptying()
 
     def remove_some() -> int | None:
-        with ctx.engine.begin() as conn:
-            return purge_closed(conn, now - retention, age=retention, limit=SMALL_LIMIT)
+        try:
+            with ctx.engine.begin() as conn:
+                return purge_closed(conn, emptying, now - retention, age=retention, limit=SMALL_LIMIT)
+        except BaseException:
+            emptying.forget()
+            raise
 
     removed = 0
     until = time.monotonic() + PURGE_RUN.total_seconds()

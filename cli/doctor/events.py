@@ -13,7 +13,7 @@ from cli.doctor.celery_nodes import broker_of
 from cli.doctor.findings import Finding, Missing, Subject, failure, hint, ok, warning
 from cli.doctor.installation import Installation
 from cli.untaken import count_untaken
-from db.checkup import last_push, open_alarms, quarantined_since, trackings_since
+from db.checkup import endless_campaigns, last_push, open_alarms, quarantined_since, trackings_since
 from db.drift import add_up
 from db.outbox import count_unsent, count_webhooks
 from db.parking import count_parked
@@ -36,6 +36,8 @@ _LATELY: Final = timedelta(hours=24)
 _MANY_PERCENT: Final = 1.0
 #: Age of what the webhook has not been told.
 _LONG_UNTOLD: Final = timedelta(hours=1)
+#: Campaigns that a sentence names.
+_NAMED: Final = 10
 
 
 @subject.check("push", "Event Grid posts.")
@@ -177,6 +179,24 @@ def webhook(installation: Installation) -> Iterator[Finding]:
             f"The webhook has not been told of anything for {_ago(now - oldest)}: it does not take it, or nobody"
             " posts.",
             "`attribution webhook` shows the last error. Look whether beat runs.",
+        )
+
+
+@subject.check("retention", "Campaigns end, and are purged in time.")
+def retention(installation: Installation) -> Iterator[Finding]:
+    """Look for campaigns that go on for so long that what was to be purged is kept with the rest."""
+    age = installation.worker.event_retention
+    if age is None:
+        return
+    with installation.engine.connect() as conn:
+        endless = endless_campaigns(conn, 2 * age, most=_NAMED)
+    if endless:
+        named = ", ".join(f"{campaign} since {first_at:%Y-%m-%d}" for campaign, first_at in endless)
+        yield warning(
+            "Nothing is purged of campaigns that do not end, though they began more than twice"
+            f" ATTRIBUTION_EVENT_RETENTION ago: {named}{' …' if len(endless) == _NAMED else ''}.",
+            "A campaign is closed when neither a mail nor an act has come for that long. Have your mailer begin it anew,"
+            " under another number; docs/privacy.md. If it is to be kept: --ignore events-retention.",
         )
 
 

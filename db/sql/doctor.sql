@@ -123,6 +123,16 @@ SELECT min(next_attempt_at) AS since, now() AS now
 SELECT count(*) AS rows, min(created_at) AS since, now() AS now
   FROM (SELECT created_at FROM azure_message_tracking WHERE tracked_via IS NULL LIMIT 10000) AS t;
 
+-- name: endless_campaigns
+-- Campaigns with rows from before, in which something has happened since: they are not closed, and nothing of them is purged.
+SELECT campaign_id, min(first_at) AS first_at
+  FROM attribution_campaign_counts AS k
+ WHERE NOT EXISTS (SELECT FROM attribution_closed_campaigns AS c WHERE c.campaign_id = k.campaign_id)
+ GROUP BY campaign_id
+HAVING min(first_at) < now() - CAST(:age AS interval)
+ ORDER BY min(first_at), campaign_id
+ LIMIT :most;
+
 -- name: uncounted_changes
 SELECT count(*) AS changes FROM (SELECT FROM attribution_count_changes LIMIT :most) AS c;
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from db.counting import count_changes
+from db.emptying import Emptying, purge_closed
 from db.purging import close_campaigns
 from tasks import purging
 from tasks.context import Context, make_context
@@ -164,6 +165,37 @@ def test_a_row_that_somebody_has_locked_goes_the_next_time(ctx: Context) -> None
         other.execute(text("SELECT FROM azure_engagement_events ORDER BY id LIMIT 1 FOR UPDATE"))
         assert purge(ctx) == {"events": 11}
     assert purge(ctx) == {"events": 1}
+    assert left(ctx, 1) == [0, 0, 0, 0]
+
+
+def test_rows_are_looked_for_once_for_many_transactions_and_again_when_one_has_failed(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign(ctx, 1, 400, readers=10)
+    counted(ctx)
+    with ctx.engine.begin() as closing:
+        close_campaigns(closing, datetime.now(UTC) - timedelta(days=365), limit=1)
+    run(ctx, "UPDATE attribution_closed_campaigns SET closed_by = 0")  # long ago: everybody knows
+    monkeypatch.setattr(purging, "SMALL_LIMIT", 2)
+    looks: list[int] = []
+    look, done = Emptying.look, purge_closed
+    failing = iter([True])
+
+    def looking(self: Emptying, conn: Connection, number: int, older_than: datetime, looked: int) -> None:
+        look(self, conn, number, older_than, 15)
+        looks.append(sum(map(len, self.ids.values())))
+
+    def failing_once(conn: Connection, emptying: Emptying, *args: Any, **named: Any) -> int | None:
+        removed = done(conn, emptying, *args, **named)
+        if next(failing, False):
+            conn.execute(text("SET LOCAL statement_timeout = 1"))
+            conn.execute(text("SELECT pg_sleep(3)"))
+        return removed
+
+    monkeypatch.setattr(Emptying, "look", looking)
+    monkeypatch.setattr(purging, "purge_closed", failing_once)
+    assert purge(ctx) == {"events": 40}
+    assert looks == [35, 35, 5]  # 10 reports, 10 messages, and 15 of 20 clicks; then the rest
     assert left(ctx, 1) == [0, 0, 0, 0]
 
 

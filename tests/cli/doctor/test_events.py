@@ -37,6 +37,11 @@ BATCH = (
     "INSERT INTO attribution_webhooks (id, engagements, deliveries, state, failure, created_at)"
     " VALUES (gen_random_uuid(), '{{1,2}}', '{{3}}', '{}', '{}', now() - interval '{}')"
 )
+BEGAN = (
+    "INSERT INTO attribution_campaign_counts (source, campaign_id, fact, times, people, waited, first_at, last_at)"
+    " VALUES ('engagements', 7, 'open', 2, 1, 0, now() - interval '{}', now())"
+)
+CLOSED = "INSERT INTO attribution_closed_campaigns (campaign_id, closed_by) VALUES (7, 0)"
 ALARM = (
     "INSERT INTO attribution_incidents (kind, subject_id, details, found_at)"
     " VALUES ('{}', 1, '{}', now() - interval '3 hours')"
@@ -70,6 +75,10 @@ ALARM = (
         ([ALARM.format("poison", "{}")], {}, "events-alarms", "failure", "nearly nothing that comes can be read"),
         ([ALARM.format("id_missing", "{}")], {}, "events-alarms", "failure", "It has been for 3 hours."),
         ([ALARM.format("poison", '{"ended_at": "2026-01-31T00:00:00Z"}')], {}, "events-alarms", "ok", ""),
+        ([BEGAN.format("61 days")], {"event_retention": "P30D"}, "events-retention", "warning", "ago: 7 since 20"),
+        ([BEGAN.format("59 days")], {"event_retention": "P30D"}, "events-retention", "ok", ""),
+        ([BEGAN.format("61 days"), CLOSED], {"event_retention": "P30D"}, "events-retention", "ok", ""),
+        ([BEGAN.format("9 years")], {}, "events-retention", "ok", ""),
         ([BATCH.format("given_up", "refused", "4 days")], WEBHOOK, "events-webhook", "failure", "3 events, which were"),
         ([BATCH.format("given_up", "gone", "4 days")], WEBHOOK, "events-webhook", "failure", "It answered 410"),
         ([BATCH.format("waiting", "away", "3 hours")], WEBHOOK, "events-webhook", "failure", "of anything for 3 hours"),
