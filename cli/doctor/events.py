@@ -195,7 +195,7 @@ def retention(installation: Installation) -> Iterator[Finding]:
         yield warning(
             "Nothing is purged of campaigns that do not end, though they began more than twice"
             f" ATTRIBUTION_EVENT_RETENTION ago: {named}{' …' if len(endless) == _NAMED else ''}.",
-            "A campaign is closed when neither a mail nor an act has come for that long. Have your mailer begin it anew,"
+            "A campaign is closed when nothing has happened in it for that long. Have your mailer begin it anew,"
             " under another number; docs/privacy.md. If it is to be kept: --ignore events-retention.",
         )
 
