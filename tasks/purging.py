@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.archive import purge
 from db.drift import purge_tallies
@@ -21,8 +23,10 @@ from db.purging import (
     slower_clock,
 )
 from tasks.context import Context, context
-from tasks.patience import patiently
+from tasks.patience import patiently, said_of
 from worker.app import app
+
+_log = logging.getLogger(__name__)
 
 #: Rows removed in one transaction. At full load each of the archive is half a megabyte.
 PURGE_LIMIT = 200
@@ -58,23 +62,44 @@ def purge_archive() -> str:
 
 
 def purge_classes(ctx: Context) -> Iterator[tuple[str, int]]:
-    """Purge one class after the other, each for its time at most; yield its name and how many rows were removed."""
-    now = _now(ctx)
+    """Purge one class after the other, each for its time at most; yield its name and how many rows were removed.
+
+    A class that cannot be purged, because it has become too much for one statement, say, keeps no other from being.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: when all is done, the failure of the first class that could not be purged.
+        worker.errors.DatabaseAway: one failed, and PostgreSQL cannot be used; the others were not tried.
+    """
+    first: SQLAlchemyError | None = None
+    for name, purge_class in _classes(ctx, _now(ctx)):
+        try:
+            removed = purge_class()
+        except SQLAlchemyError as error:
+            _log.error("%s could not be purged: %s", name, said_of(error))
+            first = first or error
+            ctx.require_postgresql()
+        else:
+            yield name, removed
+    if first is not None:
+        raise first
+
+
+def _classes(ctx: Context, now: datetime) -> Iterator[tuple[str, Callable[[], int]]]:
     settings = ctx.settings
 
-    def older(keep: Callable[..., int], retention: timedelta) -> Remove:
-        return lambda conn, limit: keep(conn, now - retention, limit=limit)
+    def older(remove: Callable[..., int], retention: timedelta, limit: int = SMALL_LIMIT) -> Callable[[], int]:
+        return lambda: _in_pieces(ctx, limit, lambda conn, most: remove(conn, now - retention, limit=most))
 
-    yield "archive", _in_pieces(ctx, PURGE_LIMIT, older(purge, settings.archive_retention))
-    yield "quarantine", _in_pieces(ctx, PURGE_LIMIT, older(purge_quarantine, settings.quarantine_retention))
-    yield "expired", _in_pieces(ctx, SMALL_LIMIT, older(purge_expired, settings.parked_retention))
-    yield "webhooks", _in_pieces(ctx, SMALL_LIMIT, older(purge_webhooks, settings.webhook_retention))
-    yield "journal", _in_pieces(ctx, SMALL_LIMIT, older(purge_journal, settings.journal_retention))
-    yield "erased", _in_pieces(ctx, SMALL_LIMIT, older(purge_erased, settings.erased_retention))
-    yield "tallies", _in_pieces(ctx, SMALL_LIMIT, older(purge_tallies, TALLIES_KEPT))
-    if settings.event_retention is not None:
-        yield "campaigns closed", _in_pieces(ctx, SMALL_LIMIT, older(close_campaigns, settings.event_retention))
-        yield "events", _purge_events(ctx, now, settings.event_retention)
+    yield "archive", older(purge, settings.archive_retention, PURGE_LIMIT)
+    yield "quarantine", older(purge_quarantine, settings.quarantine_retention, PURGE_LIMIT)
+    yield "expired", older(purge_expired, settings.parked_retention)
+    yield "webhooks", older(purge_webhooks, settings.webhook_retention)
+    yield "journal", older(purge_journal, settings.journal_retention)
+    yield "erased", older(purge_erased, settings.erased_retention)
+    yield "tallies", older(purge_tallies, TALLIES_KEPT)
+    if (retention := settings.event_retention) is not None:
+        yield "campaigns closed", older(close_campaigns, retention)
+        yield "events", lambda: _purge_events(ctx, now, retention)
 
 
 def _purge_events(ctx: Context, now: datetime, retention: timedelta) -> int:

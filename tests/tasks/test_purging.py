@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from db.archive import keep
 from tasks import purging
 from tasks.archiving import pack
 from tasks.batch import Body
 from tasks.context import Context, make_context
+from worker.errors import DatabaseAway
 from worker.settings import WorkerSettings
 
 
@@ -86,3 +88,38 @@ def test_a_run_that_takes_too_long_leaves_the_rest_to_the_next(
     assert purged(ctx)["archive"] == 0
     assert count(ctx) == 1
     ctx.engine.dispose()
+
+
+def _too_much(*_arguments: object, **_options: object) -> int:
+    raise ProgrammingError("DELETE", {}, ValueError("too much"))
+
+
+def test_a_class_that_cannot_be_purged_keeps_no_other_from_being_and_the_task_fails_for_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ctx = context(database_url)
+    with ctx.engine.begin() as conn:
+        conn.execute(text("INSERT INTO attribution_erased VALUES (gen_random_uuid(), now() - interval '10 years')"))
+    monkeypatch.setattr(purging, "purge_expired", _too_much)
+    with pytest.raises(ProgrammingError):
+        dict(purging.purge_classes(ctx))
+    assert "expired could not be purged: ProgrammingError" in caplog.text
+    with ctx.engine.begin() as conn:
+        assert conn.execute(text("SELECT count(*) FROM attribution_erased")).scalar_one() == 0
+    ctx.engine.dispose()
+
+
+def test_where_postgresql_cannot_be_used_at_all_the_other_classes_are_not_tried(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx = context(database_url)
+    monkeypatch.setattr(purging, "purge_expired", _too_much)
+    monkeypatch.setattr(purging, "purge_webhooks", None)
+    monkeypatch.setattr(type(ctx.presence), "require", _away)
+    with pytest.raises(DatabaseAway):
+        dict(purging.purge_classes(ctx))
+    ctx.engine.dispose()
+
+
+def _away(*_arguments: object) -> None:
+    raise DatabaseAway
