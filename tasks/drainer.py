@@ -37,7 +37,7 @@ from worker.stream_consumer import Entry
 from worker.streams import MESSAGES
 from worker.telemetry import metrics, places
 from worker.telemetry.error_tracking import start_error_tracking
-from worker.telemetry.logs import configure_logs
+from worker.telemetry.logs import Throttle, configure_logs
 from worker.telemetry.tracing import start_tracing
 
 _log = logging.getLogger("tasks.drainer")  # run as a program, its own name is another
@@ -49,6 +49,8 @@ BLOCK = timedelta(seconds=1)
 FIRST_READ = 100
 #: Pause after Redis or PostgreSQL failed.
 PAUSE_SECONDS = 1.0
+#: Between two lines about a Redis that is still away.
+LOG_SECONDS = 60.0
 
 
 class Drainer:
@@ -108,11 +110,16 @@ class Drainer:
     def _read(self) -> None:
         settings = self._ctx.settings
         count = FIRST_READ
+        unanswered = Throttle(LOG_SECONDS)
         while not self._stopping.is_set():
             try:
                 entries = self._take(count)
             except RedisError as error:
-                _log.warning("Redis did not answer the drain (%s); trying again", type(error).__name__)
+                if times := unanswered.count():
+                    _log.warning(
+                        "Redis did not answer the drain, %d time(s); trying again each second: %s",
+                        times, said_of(error),
+                    )  # fmt: skip
                 self._stopping.wait(PAUSE_SECONDS)
                 continue
             count = min(settings.drain_batch_entries, 4 * count) if entries else count

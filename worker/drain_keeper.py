@@ -22,6 +22,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from worker.settings import WorkerSettings
 from worker.stream_consumer import connect
 from worker.streams import PROBE
+from worker.telemetry.logs import Throttle
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ RESTART_SECONDS = 1.0
 STOP_SECONDS = 30.0
 #: Seconds between two looks at whether a full Redis has room again.
 ROOM_SECONDS = 1.0
+#: Seconds between two lines about a Redis that is still full.
+LOG_SECONDS = 60.0
 
 
 class DrainKeeper(bootsteps.StartStopStep):
@@ -70,11 +73,13 @@ class DrainKeeper(bootsteps.StartStopStep):
         """
         settings = WorkerSettings.read()
         broker = connect((settings.broker_url or settings.redis_url).get_secret_value())
+        full = Throttle(LOG_SECONDS)
         while not _is_told_to_stop():
             try:
                 broker.set(PROBE, b"", px=1000)
             except OutOfMemoryError:
-                _log.warning("Redis is full; Celery waits until the drain has made room")
+                if full.count():
+                    _log.warning("Redis is full; Celery waits until the drain has made room")
                 self._stopping.wait(ROOM_SECONDS)
             except RedisError:
                 return  # Celery has its own patience with a Redis that is away

@@ -60,7 +60,7 @@ def configure_logs(log_format: Literal["auto", "json", "console"], level: str) -
 
 
 class Throttle:
-    """Says when something that strangers can provoke at any rate may be logged again."""
+    """Says when something may be logged again that strangers can provoke at any rate, or that goes on for long."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
