@@ -25,6 +25,13 @@ param sku string = 'Balanced_B5'
 ])
 param publicNetworkAccess string = 'Enabled'
 
+@description('How often what is written goes to the disk. Azure deprecates always, and may refuse it.')
+@allowed([
+  '1s'
+  'always'
+])
+param aofFrequency string = '1s'
+
 resource cluster 'Microsoft.Cache/redisEnterprise@2025-07-01' = {
   name: name
   location: location
@@ -48,10 +55,9 @@ resource database 'Microsoft.Cache/redisEnterprise/databases@2025-07-01' = {
     clusteringPolicy: 'NoCluster'
     // Whatever else it is, a full Redis takes a stream for something to throw away.
     evictionPolicy: 'NoEviction'
-    // Each second: there is nothing better here.
     persistence: {
       aofEnabled: true
-      aofFrequency: '1s'
+      aofFrequency: aofFrequency
     }
     // Off by default. Neither Celery nor KEDA can do with Microsoft Entra ID instead.
     accessKeysAuthentication: 'Enabled'
