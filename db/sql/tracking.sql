@@ -4,6 +4,8 @@
 -- name: track_messages
 -- DO NOTHING on any unique key: a message tracked before stays as it is; find_refused tells what that means.
 -- Rows come in ordered by their ids, so that two batches holding the same messages cannot deadlock.
+-- What was sent before its campaign was closed, and a month (no retention is shorter) before its rows were purged, has been
+-- counted, though the row that would tell is gone: what the trigger counts of it is taken back.
 WITH tracked AS (
     INSERT INTO azure_message_tracking (
         internet_message_id, azure_message_id, campaign_id, subscriber_id, smtp_server_uuid, sent_at, tracked_via,
@@ -12,7 +14,16 @@ WITH tracked AS (
            coalesce(sent_at, now()), tracked_via, recipient_domain
       FROM incoming_messages
     ON CONFLICT DO NOTHING
-    RETURNING id
+    RETURNING campaign_id, internet_message_id, sent_at
+), taken_back AS (
+    INSERT INTO attribution_count_changes (source, campaign_id, fact, times, waited, recount, changed_by)
+    SELECT 'messages', t.campaign_id, attribution_message_fact(t.internet_message_id), -count(*), 0, false,
+           CAST(CAST(pg_current_xact_id() AS text) AS bigint)
+      FROM tracked AS t
+      JOIN attribution_closed_campaigns AS c
+        ON c.campaign_id = t.campaign_id AND t.sent_at < coalesce(c.emptied_at, c.closed_at) - interval '30 days'
+     WHERE t.sent_at < now() - interval '30 days'
+     GROUP BY 2, 3
 )
 SELECT count(*) FROM tracked;
 

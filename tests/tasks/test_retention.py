@@ -56,6 +56,14 @@ def campaign(ctx: Context, number: int, days_ago: int, readers: int = 3) -> None
         )
 
 
+def track(ctx: Context, message_id: str, number: int, days_ago: int) -> None:
+    from db.tracking import track_messages
+
+    sent_at = datetime.now(UTC) - timedelta(days=days_ago)
+    with ctx.engine.begin() as conn:
+        track_messages(conn, [message(message_id, number)._replace(sent_at=sent_at)])
+
+
 def counted(ctx: Context) -> None:
     while (some := count_changes(ctx.engine)).changes or some.recounts:
         pass
@@ -110,6 +118,29 @@ def test_a_late_act_is_counted_and_its_row_goes_when_it_is_as_old(ctx: Context, 
     assert purge(ctx) == {"events": 4}
     assert left(ctx, 1) == [0, 0, 0, 0]
     assert [row.clicks for row in stats(ctx)] == [8]
+
+
+def test_a_message_that_is_tracked_again_when_its_row_is_gone_is_not_counted_as_sent_again(ctx: Context) -> None:
+    for number in (1, 2):
+        campaign(ctx, number, 400)
+    campaign(ctx, 2, 10)  # it goes on
+    counted(ctx)
+    purge(ctx)
+    before = stats(ctx)
+    campaign(ctx, 1, 400, readers=2)  # as the mailer has told already
+    late = run(ctx, "SELECT sum(clicks) AS clicks FROM campaign_stats WHERE campaign_id = 1")[0].clicks
+    for _ in range(2):  # as the view adds it up, and when it has been counted
+        assert [row.sent for row in stats(ctx)] == [row.sent for row in before] == [3, 6]
+        counted(ctx)
+    assert late == before[0].clicks + 4  # acts are events, which are known by their keys for as long as they are kept
+    track(ctx, "<new@mail.example.com>", 1, days_ago=1)
+    track(ctx, "<late@mail.example.com>", 2, days_ago=400)
+    counted(ctx)
+    assert [row.sent for row in stats(ctx)] == [4, 7]
+    run(ctx, "UPDATE attribution_closed_campaigns SET emptied_at = NULL")
+    assert purge(ctx) == {"events": 8}
+    counted(ctx)
+    assert [row.sent for row in stats(ctx)] == [4, 7]
 
 
 def test_no_campaign_is_closed_before_everything_of_it_is_counted(ctx: Context) -> None:
