@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from worker.interval import Interval
-from worker.queues import DRAIN, MAINTENANCE, TRACKING
+from worker.queues import MAINTENANCE, QUEUE_OF
 from worker.settings import WorkerSettings
 
 _settings = WorkerSettings.read()
@@ -20,19 +20,7 @@ task_ignore_result = True
 
 task_default_queue = MAINTENANCE
 task_create_missing_queues = True
-task_routes = {
-    "drain_events": {"queue": DRAIN},
-    "track_message": {"queue": TRACKING},
-    "track_messages": {"queue": TRACKING},
-    "sweep_parked": {"queue": MAINTENANCE},
-    "purge": {"queue": MAINTENANCE},
-    "purge_archive": {"queue": MAINTENANCE},
-    "count_campaigns": {"queue": MAINTENANCE},
-    "detect_rewrites": {"queue": MAINTENANCE},
-    "measure": {"queue": MAINTENANCE},
-    "watch_native": {"queue": MAINTENANCE},
-    "send_webhooks": {"queue": MAINTENANCE},
-}
+task_routes = {task: {"queue": queue} for task, queue in QUEUE_OF.items()}
 
 # A tracking is acknowledged when it is committed, not when it is taken. A child that dies has its task tried again, but
 # no more often than max_retries: task_reject_on_worker_lost alone would loop for ever on a task that kills its child.

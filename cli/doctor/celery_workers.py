@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -135,7 +134,7 @@ def measured(installation: Installation) -> Iterator[Finding]:
 def release(installation: Installation) -> Iterator[Finding]:
     """Compare the tasks that workers know with each other and with ours."""
     found = Nodes.of(installation)
-    ours = set(our_tasks())
+    ours = set(queues.QUEUE_OF)
     for tasks in {frozenset(tasks) for tasks in found.tasks.values()}:
         older, newer = sorted(ours - tasks), sorted(tasks - ours)
         how_many = sum(known == tasks for known in found.tasks.values())
@@ -151,12 +150,6 @@ def release(installation: Installation) -> Iterator[Finding]:
                 f"{which} know{'s' * (how_many == 1)} tasks that this release does not have: {', '.join(newer)}.",
                 "Upgrade this machine, too, and restart beat.",
             )
-
-
-def our_tasks() -> list[str]:
-    """Return the names of this release's tasks. Celery's settings must be readable."""
-    # Read afresh, not imported: nothing here is to be Celery's settings of this process.
-    return list(runpy.run_module("worker.celeryconfig")["task_routes"])
 
 
 def _minutes(duration: timedelta) -> str:

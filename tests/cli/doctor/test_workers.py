@@ -14,7 +14,6 @@ import pytest
 import redis
 
 from cli.doctor.celery_nodes import Nodes
-from cli.doctor.celery_workers import our_tasks
 from db.migrate import upgrade
 from simulator import listmonk
 from tests.acceptance.programs import Program, free_port
@@ -128,7 +127,7 @@ def assert_two_beats(diagnose: Diagnose, settings: dict[str, object]) -> None:
 def test_a_queue_that_grows_is_found(
     redis_url: str, redis_client: redis.Redis, diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = Nodes(["worker@a"], [], {"worker@a": list(queues.ALL)}, {"worker@a": set(our_tasks_of())})
+    served = Nodes(["worker@a"], [], {"worker@a": list(queues.ALL)}, {"worker@a": set(queues.QUEUE_OF)})
     monkeypatch.setattr(Nodes, "of", classmethod(lambda _kind, _installation: served))
     redis_client.lpush(queues.MAINTENANCE, *("a task" for _ in range(1001)))
     found = diagnose(only="celery-queues", redis_url=redis_url, **CELERY).one("celery-queues")
@@ -136,12 +135,6 @@ def test_a_queue_that_grows_is_found(
         "warning",
         "1,001 tasks wait in the queue attribution.maintenance: its workers do not keep up.",
     )
-
-
-def our_tasks_of() -> list[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTRIBUTION_DATABASE_URL", CELERY["database_url"])
-        return our_tasks()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +148,7 @@ def our_tasks_of() -> list[str]:
 def test_a_worker_of_another_release_is_found(
     change: Any, level: str, words: str, redis_url: str, diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = set(our_tasks_of())
+    ours = set(queues.QUEUE_OF)
     assert {"drain_events", "sweep_parked"} <= ours
     told = {"worker@a": ours, "worker@b": change(ours)}
     nodes = Nodes(sorted(told), [], {name: list(queues.ALL) for name in told}, told)
