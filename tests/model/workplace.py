@@ -36,7 +36,9 @@ class Workplace:
 
     def afresh(self) -> Workplace:
         """Return the same with processes that have just begun, and know nothing of listmonk's settings yet."""
-        return replace(self, ctx=replace(make_context(self.ctx.settings), engine=self.ctx.engine))
+        return replace(
+            self, ctx=replace(make_context(self.ctx.settings), engine=self.ctx.engine, presence=self.ctx.presence)
+        )
 
     def body(self, content: bytes) -> Body:
         """Return an entry of a stream, received later than all before it."""
