@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,7 @@ def test_what_people_write_meaning_to_change_it_is_called_weak(secret: str) -> N
 
 def test_the_limit_of_tasks_is_that_of_celerys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTRIBUTION_DATABASE_URL", WORKER["database_url"])
+    monkeypatch.delitem(sys.modules, "worker.celeryconfig", raising=False)  # another test's settings
     assert runpy.run_module("worker.celeryconfig")["task_soft_time_limit"] == TASK_LIMIT.total_seconds()
 
 
