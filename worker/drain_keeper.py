@@ -34,6 +34,9 @@ RESTART_SECONDS = 1.0
 STOP_SECONDS = 30.0
 #: Seconds between two looks at whether a full Redis has room again.
 ROOM_SECONDS = 1.0
+#: Bytes of room that Celery needs before it starts. At the very limit Redis has room in one moment and in the next, while
+#: a drain is sent what it reads, it has none.
+ROOM_BYTES: Final = 2 * 1024**2
 #: Seconds between two lines about a Redis that is still full.
 LOG_SECONDS = 60.0
 
@@ -76,7 +79,7 @@ class DrainKeeper(bootsteps.StartStopStep):
         full = Throttle(LOG_SECONDS)
         while not _is_told_to_stop():
             try:
-                broker.set(PROBE, b"", px=1000)
+                broker.set(PROBE, bytes(ROOM_BYTES), px=1000)
             except OutOfMemoryError:
                 if full.count():
                     _log.warning("Redis is full; Celery waits until the drain has made room")
