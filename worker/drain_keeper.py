@@ -34,8 +34,8 @@ RESTART_SECONDS = 1.0
 STOP_SECONDS = 30.0
 #: Seconds between two looks at whether a full Redis has room again.
 ROOM_SECONDS = 1.0
-#: Bytes of room that Celery needs before it starts. At the very limit Redis has room in one moment and in the next, while
-#: a drain is sent what it reads, it has none.
+#: Bytes of room that Celery needs before it starts. At the very limit Redis has room in one moment, and in the next,
+#: while a drain is sent what it reads, it has none.
 ROOM_BYTES: Final = 2 * 1024**2
 #: Seconds between two lines about a Redis that is still full.
 LOG_SECONDS = 60.0
