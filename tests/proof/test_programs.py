@@ -15,10 +15,11 @@ from proof.programs import Program, Programs
 from tests.processes import lives, status_of
 from tests.waiting import eventually
 
-#: Starts a child, says its pid, and waits for SIGTERM, at which it says goodbye.
+#: Starts a child, which ends when nobody has the other end of its input any more; says its pid, and waits for SIGTERM, at
+#: which it says goodbye.
 SCRIPT = """
 import os, signal, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 signal.signal(signal.SIGTERM, lambda *_: (print("goodbye", flush=True), os._exit(0)))
 print("child", child.pid, os.environ["GREETING"], flush=True)
 while True:
