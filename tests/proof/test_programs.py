@@ -15,8 +15,8 @@ from proof.programs import Program, Programs
 from tests.processes import lives, status_of
 from tests.waiting import eventually
 
-#: Starts a child, which ends when nobody has the other end of its input any more; says its pid, and waits for SIGTERM, at
-#: which it says goodbye.
+#: Starts a child, says its pid, and waits for SIGTERM, at which it says goodbye. The child ends when nobody holds the
+#: other end of its input any more.
 SCRIPT = """
 import os, signal, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
