@@ -41,7 +41,7 @@ bench: $(READY) ## Measure throughput and latency against their goals
 
 prove: $(READY) ## Prove that nothing is lost, doubled or misattributed, through 100,000 events and 110 faults
 	@$(BIN)/attribution prove $(ARGS)
-	@$(BIN)/pytest --longer tests/interleavings tests/model tests/faults tests/acceptance/test_sabotage.py tests/migrations/test_interruption.py
+	@$(BIN)/pytest --longer tests/interleavings tests/model tests/faults tests/acceptance tests/migrations/test_interruption.py tests/benchmarks
 
 prove-short: $(READY) ## The same with every kind of fault once, in two minutes
 	@$(BIN)/attribution prove --short --seed 1 $(ARGS)

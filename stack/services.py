@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ def remove(state_dir: Path) -> None:
         for server in (PostgresServer(state), RedisServer(state)):
             _stop(server)
         remove_data(state.path / PostgresServer.name)
-        shutil.rmtree(state.path)
+        state.remove()
 
 
 def _stop(server: Server) -> None:

@@ -16,10 +16,11 @@ import os
 import random
 import secrets
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,24 +57,52 @@ class StateFolder:
             StackBusy: another process is.
             StackUnusable: the folder cannot be made or written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StackUnusable(
-                f"{self.path} cannot be used: {error.strerror}. It may belong to another user: "
-                "remove it as that user, or name another folder."
-            ) from None
+        descriptor = self._open_lock()
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StackBusy(self._describe_owner(descriptor)) from None
+            if not self._is_lock(descriptor):
+                raise StackBusy(self._says_it_goes())
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()} {shlex.join(sys.argv)[:200]}".encode())
             yield
         finally:
             os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the folder, which must be `owned`; the lock goes last, so that nobody else owns what is removed."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
+        (self.path / "lock").unlink()
+        with suppress(OSError):  # there is a new owner already
+            self.path.rmdir()
+
+    def _open_lock(self) -> int:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise StackBusy(self._says_it_goes()) from None
+        except OSError as error:
+            raise StackUnusable(
+                f"{self.path} cannot be used: {error.strerror}. It may belong to another user: "
+                "remove it as that user, or name another folder."
+            ) from None
+
+    def _says_it_goes(self) -> str:
+        return f"The stack in {self.path} is being removed by another process. Try again."
+
+    def _is_lock(self, descriptor: int) -> bool:
+        """Tell whether what is locked is still the lock: its owner may have removed the folder since it was opened."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.path / "lock").stat())
+        except FileNotFoundError:
+            return False
 
     def _describe_owner(self, descriptor: int) -> str:
         pid, _, command = os.pread(descriptor, 1000, 0).decode(errors="replace").partition(" ")

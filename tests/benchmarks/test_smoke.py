@@ -36,6 +36,9 @@ _TINY = Sizes(
     growth_trackings=200,
 )
 
+#: The measurements that take as long as all others together.
+_LONG = "gh"
+
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
@@ -52,7 +55,9 @@ def bench(servers: Servers) -> Bench:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("letter", MEASUREMENTS)
-def test_measurement_gives_figures_and_loses_nothing(bench: Bench, letter: str, tmp_path: Path) -> None:
+def test_measurement_gives_figures_and_loses_nothing(bench: Bench, letter: str, tmp_path: Path, longer: bool) -> None:
+    if letter in _LONG and not longer:
+        pytest.skip("It starts dozens of processes: with --longer.")
     figures = MEASUREMENTS[letter](bench)
 
     assert any(figure.goal for figure in figures)

@@ -65,8 +65,15 @@ def assert_quarantined(engine: Engine, count: int) -> None:
 
 def assert_waits_for_a_lock(engine: Engine) -> None:
     """Assert that somebody in this database waits for a lock."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
+    _assert_somebody(engine, "wait_event_type = 'Lock'")
+
+
+def assert_pauses_in_a_transaction(engine: Engine) -> None:
+    """Assert that somebody in this database is in a transaction whose last statement is over."""
+    _assert_somebody(engine, "state = 'idle in transaction'")
+
+
+def _assert_somebody(engine: Engine, does: str) -> None:
+    doing = text(f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {does}")
     with engine.begin() as conn:
-        assert conn.execute(waiting).scalar_one() > 0
+        assert conn.execute(doing).scalar_one() > 0

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from tasks.context import Context
 from tests.acceptance.conftest import StartProgram
 from tests.db.rows import stored
-from tests.faults.programs import assert_said, assert_waits_for_a_lock, start_worker
+from tests.faults.programs import assert_pauses_in_a_transaction, assert_said, assert_waits_for_a_lock, start_worker
 from tests.tasks.payloads import body_of, engagement
 from tests.tasks.streams import backlog, drain, push_events, push_messages
 from tests.waiting import eventually
@@ -36,17 +36,19 @@ def test_what_a_frozen_drain_holds_is_worked_by_another_and_counted_once(
 ) -> None:
     push_messages(redis_client, TRACKING)
     drain(ctx)
-    # PostgreSQL ends a session that pauses in a transaction, here after one second.
-    impatient = f"{database_url}?options=-c%20idle_in_transaction_session_timeout%3D1s"
+    # PostgreSQL ends a session that pauses in a transaction, here after two seconds.
+    impatient = f"{database_url}?options=-c%20idle_in_transaction_session_timeout%3D2s"
     worker = start_worker(start, impatient, redis_url, attribution_claim_after=60)
     (pid,) = eventually(lambda: only(worker.drain_pids()))
+    eventually(lambda: assert_said(worker, '"draining"'), within=20)  # else it might wait in looking at its tables
     with engine.connect() as blocker:
         blocker.execute(text("LOCK TABLE azure_engagement_events IN ACCESS EXCLUSIVE MODE"))
         push_events(redis_client, body_of(*(engagement(each, engagementType="view") for each in IDS)))
         eventually(lambda: assert_waits_for_a_lock(engine))
         os.kill(pid, signal.SIGSTOP)
     try:
-        # Its statement has gone through meanwhile: its rows are there, uncommitted, and in the other's way.
+        # Its statement goes through meanwhile: its rows are there, uncommitted, and in the other's way.
+        eventually(lambda: assert_pauses_in_a_transaction(engine))
         drain(ctx)
         assert stored(engine).keys() == set(IDS)
     finally:
